@@ -1,0 +1,72 @@
+# Words for people and CI. `make demo` and `make test` set up what they need on a fresh machine.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PROTOS := $(wildcard protos/depotlab/_proto/*.proto)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system engine fmt check quick test test-newest integration browser notebooks demo bench proto proto-check clean
+
+help: ## Say what the words mean
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: set PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the Python packages into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## Make the virtual environment
+
+system: ## Install the system packages that the engine and the tests use (Debian, as root)
+	@sh tests/support/system-packages.sh
+
+engine: setup system ## Install the embedded engine (once)
+	@$(BIN)/depotlab engine install
+
+fmt: setup ## Format and sort imports
+	@$(BIN)/ruff check --fix --quiet depotlab tests docs || true
+	@$(BIN)/ruff format --quiet depotlab tests docs
+
+check: setup proto-check ## Lint, types, import arrows, fresh messages
+	$(BIN)/ruff check depotlab tests docs
+	$(BIN)/ruff format --check depotlab tests docs
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+quick: setup ## Unit, protocol and typing tests: seconds
+	$(BIN)/python -bb -m pytest tests/unit tests/protocol tests/typing
+
+integration: engine ## Tests against a real daemon and registry
+	$(BIN)/python -bb -m pytest tests/integration
+
+browser: engine ## Tests in a real JupyterLab and a real browser
+	$(BIN)/python -bb -m pytest tests/browser
+
+notebooks: engine ## Run every notebook that is published
+	$(BIN)/python -bb -m pytest tests/notebooks
+
+test: engine ## Everything, on the oldest Python; unit and protocol tests also on the newest
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -bb -m pytest tests/unit tests/protocol tests/typing tests/integration tests/notebooks tests/browser
+	$(MAKE) --no-print-directory test-newest
+
+test-newest: system ## Unit and protocol tests on the newest Python of this machine
+	@sh tests/support/newest-python.sh
+
+demo: engine ## Run the quickstart notebook on the embedded engine and show the result
+	@$(BIN)/python notebooks/run_demo.py
+
+bench: engine ## Measure what the README claims, side by side with buildctl
+	$(BIN)/python -m tests.benchmarks
+
+proto: setup ## Generate depotlab/_proto from protos/
+	@sh protos/generate.sh depotlab/_proto
+
+proto-check: setup
+	@sh protos/generate.sh --check
+
+clean: ## Remove what was made here (not the engine's state)
+	rm -rf build dist .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

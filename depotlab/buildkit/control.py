@@ -1,0 +1,117 @@
+"""The daemon's control service: version, workers, and the three streams that make a build.
+
+Messages of `_proto` are made and read here; behind it there are only our own values.
+Source: moby/buildkit `api/services/control/control.proto`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from depotlab._proto import control_pb2, worker_pb2
+from depotlab._rpc import Channel, Endpoint, RpcFailed, Status, call_once
+from depotlab.buildkit.faults import from_failure
+from depotlab.errors import ProtocolError
+
+__all__ = ["CONTROL", "DaemonInfo", "Worker", "daemon_info", "info", "list_workers"]
+
+CONTROL = "/moby.buildkit.v1.Control/"
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonInfo:
+    """What a daemon says of itself.
+
+    Attributes:
+        version: Such as `v0.32.2`; empty for daemons before 0.11, which do not say.
+        package: Go package it was built from.
+        revision: Commit, when it was built with one.
+        dockerfile_version: Of the built-in Dockerfile frontend.
+    """
+
+    version: str
+    package: str = ""
+    revision: str = ""
+    dockerfile_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker of a daemon; the first one is the default.
+
+    Attributes:
+        id: Random, made by the daemon.
+        platforms: What it can run, the native one first, as `linux/amd64`.
+        labels: Such as the executor and the snapshotter.
+    """
+
+    id: str
+    platforms: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+async def daemon_info(channel: Channel, *, timeout_s: float = 10.0) -> DaemonInfo:
+    """Ask a daemon for its version. Daemons before 0.11 answer with an empty one.
+
+    Raises:
+        Unreachable: Nothing answers at the address.
+    """
+    await channel.ready(timeout_s=timeout_s)
+    try:
+        answer = await channel.unary(
+            CONTROL + "Info",
+            control_pb2.InfoRequest().SerializeToString(),
+            timeout_s=timeout_s,
+        )
+    except RpcFailed as failure:
+        if failure.status is Status.UNIMPLEMENTED:
+            return DaemonInfo(version="")
+        if failure.status in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED):
+            raise await channel.diagnose() from failure
+        raise from_failure(failure, address=channel.endpoint.address) from failure
+    return _info(answer)
+
+
+def _info(answer: bytes) -> DaemonInfo:
+    version = control_pb2.InfoResponse.FromString(answer).buildkitVersion
+    return DaemonInfo(
+        version=version.version,
+        package=version.package,
+        revision=version.revision,
+        dockerfile_version=version.dockerfileVersion,
+    )
+
+
+def info(address: str, *, timeout_s: float = 10.0) -> DaemonInfo:
+    """Ask the daemon at an address for its version. Blocks; needs no event loop.
+
+    Raises:
+        LinkError: Nothing answers at the address within `timeout_s`.
+    """
+    request = control_pb2.InfoRequest().SerializeToString()
+    return _info(call_once(Endpoint(address), CONTROL + "Info", request, timeout_s=timeout_s))
+
+
+async def list_workers(channel: Channel, *, timeout_s: float = 10.0) -> tuple[Worker, ...]:
+    """List the workers of a daemon, the default one first."""
+    request = control_pb2.ListWorkersRequest().SerializeToString()
+    try:
+        answer = await channel.unary(CONTROL + "ListWorkers", request, timeout_s=timeout_s)
+    except RpcFailed as failure:
+        raise from_failure(failure, address=channel.endpoint.address) from failure
+    records = control_pb2.ListWorkersResponse.FromString(answer).record
+    if not records:
+        raise ProtocolError(
+            "The daemon has no worker, so it cannot build.",
+            hint="look into its log; the OCI worker needs runc or crun",
+        )
+    return tuple(_worker(record) for record in records)
+
+
+def _worker(record: worker_pb2.WorkerRecord) -> Worker:
+    platforms = tuple(
+        "/".join(part for part in (p.OS, p.Architecture, p.Variant) if part)
+        for p in record.platforms
+    )
+    return Worker(record.ID, platforms, dict(record.Labels))

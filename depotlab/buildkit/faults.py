@@ -1,0 +1,235 @@
+"""From a failed call to one of our errors: the border where the daemon's words become types.
+
+The details of a failure are in the trailer `grpc-status-details-bin`, a serialised `google.rpc.Status`
+whose `Any` values are not protobuf but JSON made from Go types, with type URLs that end in `+json`.
+Source: moby/buildkit `util/grpcerrors`, `solver/errdefs`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from depotlab._proto import rpcstatus_pb2
+from depotlab._rpc import RpcFailed, Status
+from depotlab.errors import (
+    BuildCanceled,
+    ConnectionLost,
+    DaemonError,
+    DepotlabError,
+    DockerfileError,
+    ImageNotFound,
+    RegistryError,
+    SourceLocation,
+    StepFailed,
+)
+
+__all__ = ["Details", "from_failure", "parse_details"]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """The typed details of a failure.
+
+    Attributes:
+        vertex: Digest of the failed step, or empty.
+        exit_code: Of the failed process, or None when no process failed.
+        locations: Places in sources, in the daemon's order.
+    """
+
+    vertex: str = ""
+    exit_code: int | None = None
+    locations: tuple[SourceLocation, ...] = ()
+
+
+def parse_details(data: bytes) -> Details:
+    """Read `grpc-status-details-bin`. Unknown entries are skipped, as the protocol asks."""
+    status = rpcstatus_pb2.Status()
+    try:
+        status.ParseFromString(data)
+    except DecodeError:
+        return Details()
+    vertex, exit_code = "", None
+    locations: list[SourceLocation] = []
+    for detail in status.details:
+        name = detail.type_url.rpartition("/")[2]
+        if not name.endswith("+json"):
+            continue
+        try:
+            value = json.loads(detail.value)
+        except ValueError:
+            continue
+        if not isinstance(value, dict):
+            continue
+        match name:
+            case "errdefs.Vertex+json":
+                vertex = vertex or str(value.get("digest", ""))
+            case "gatewayapi.ExitMessage+json" | "moby.buildkit.v1.frontend.ExitMessage+json":
+                exit_code = int(value.get("Code", 0))
+            case "errdefs.Source+json":
+                location = _location(value)
+                if location is not None and location not in locations:
+                    locations.append(location)
+    return Details(vertex, exit_code, tuple(locations))
+
+
+def _location(value: dict[str, Any]) -> SourceLocation | None:
+    info = value.get("info") or {}
+    ranges = value.get("ranges") or []
+    if not ranges:
+        return None
+    start = (ranges[0].get("start") or {}).get("line", 0)
+    end = (ranges[-1].get("end") or {}).get("line", start)
+    text = base64.b64decode(info.get("data") or "").decode("utf-8", "replace")
+    return SourceLocation(str(info.get("filename") or "?"), int(start), int(end), text)
+
+
+_EXIT_CODE = re.compile(r"did not complete successfully: exit code: (\d+)")
+_PROCESS = re.compile(r'process "(.*)" did not complete successfully', re.DOTALL)
+_SOURCE = re.compile(r"failed to resolve source metadata for (\S+): ")
+_PUSH = re.compile(r"failed to push (\S+): |failed commit on ref|error writing manifest")
+_URL_HOST = re.compile(r"https?://([^/\s\"]+)")
+_DENIED = re.compile(
+    r"401 Unauthorized|403 Forbidden|denied|insufficient_scope|authorization failed|"
+    r"failed to authorize|no basic auth credentials|authentication required|unauthorized",
+    re.IGNORECASE,
+)
+_NETWORK = re.compile(
+    r"dial tcp|no such host|connection refused|i/o timeout|TLS handshake|network is unreachable|"
+    r"server gave HTTP response to HTTPS client|x509:|EOF$|server misbehaving"
+)
+_DOCKERFILE = re.compile(
+    r"dockerfile parse error|failed to parse Dockerfile|unknown instruction|"
+    r"failed to read dockerfile|the Dockerfile cannot be empty|file with no instructions|"
+    r"target stage .* could not be found|failed to process \"|no build stage in current context",
+    re.IGNORECASE,
+)
+
+
+def from_failure(failure: RpcFailed, *, address: str, building: bool = False) -> DepotlabError:
+    """Return the error to raise for a call that the daemon (or the lack of one) ended.
+
+    Args:
+        failure: As `_rpc` reports it.
+        address: Of the daemon, for messages.
+        building: True when a build was running, which makes a lost connection `ConnectionLost`.
+    """
+    details = parse_details(failure.details)
+    text = failure.message.removeprefix("failed to solve: ")
+    if failure.status is Status.CANCELLED or text.endswith("context canceled"):
+        return BuildCanceled("The build was cancelled.")
+    if failure.status is Status.UNAVAILABLE and not failure.details:
+        doing = "in the middle of the build" if building else "during the call"
+        return ConnectionLost(
+            f"The connection to the daemon at {address} was lost {doing}.",
+            address=address,
+            hint="finished steps are in the daemon's cache: when it is back, build again",
+        )
+    common: dict[str, Any] = {
+        "code": failure.status.name,
+        "locations": details.locations,
+        "vertex": details.vertex,
+    }
+    exit_code = details.exit_code
+    if exit_code is None and (found := _EXIT_CODE.search(text)):
+        exit_code = int(found[1])
+    if exit_code is not None:
+        process = _PROCESS.search(text)
+        step = process[1] if process else text
+        return StepFailed(
+            f"The step {step!r} failed with exit code {exit_code}.",
+            step=step,
+            exit_code=exit_code,
+            hint=_exit_hint(exit_code),
+            **common,
+        )
+    return _registry_error(text, common) or _dockerfile_error(text, common) or _other(text, common)
+
+
+def _registry_error(text: str, common: dict[str, Any]) -> DaemonError | None:
+    source = _SOURCE.search(text)
+    push = _PUSH.search(text)
+    if source is None and push is None:
+        return None
+    ref = (source or push)[1] if (source or push).groups() else None  # type: ignore[union-attr]
+    ref = ref or ""
+    url = _URL_HOST.search(text)
+    host = url[1] if url else ref.partition("/")[0]
+    verb = "push" if push else "pull"
+    if _NETWORK.search(text):
+        hint = "check the network and the registry's name"
+        if "HTTP response to HTTPS" in text:
+            hint = "this registry speaks plain HTTP: push with export.image(..., insecure=True)"
+        elif "x509" in text:
+            hint = "the registry's certificate is not known to the daemon: add its authority there"
+        return RegistryError(
+            f"The registry {host} could not be reached to {verb} {ref}: {_last(text)}",
+            host=host,
+            hint=hint,
+            **common,
+        )
+    if push is None and re.search(r": not found$|manifest unknown|name unknown", text):
+        return ImageNotFound(
+            f"There is no image {ref}: the registry does not know it.",
+            ref=ref,
+            hint="check the name and the tag",
+            **common,
+        )
+    if push is None and "pull access denied" in text:
+        return ImageNotFound(
+            f"The image {ref} does not exist, or the registry does not show it to you.",
+            ref=ref,
+            hint=f"check the name; for a private image log in, or pass auth={{{host!r}: (user, password)}}",
+            **common,
+        )
+    if _DENIED.search(text):
+        return RegistryError(
+            f"The registry {host} refused to {verb} {ref}: {_last(text)}",
+            host=host,
+            hint=f"log in to {host}, or pass auth={{{host!r}: (user, password)}}",
+            **common,
+        )
+    return RegistryError(
+        f"Could not {verb} {ref}: {_last(text)}",
+        host=host,
+        hint="the registry's own log says more",
+        **common,
+    )
+
+
+def _dockerfile_error(text: str, common: dict[str, Any]) -> DockerfileError | None:
+    if not _DOCKERFILE.search(text):
+        return None
+    hint = ""
+    if "could not be found" in text:
+        hint = "target= is the name after AS in a FROM line"
+    return DockerfileError(text[:1].upper() + text[1:], hint=hint, **common)
+
+
+def _other(text: str, common: dict[str, Any]) -> DaemonError:
+    hint = ""
+    if "no such file or directory" in text or "not found" in text:
+        hint = "check the path; what a build can see are the files of its context"
+    elif "entitlement" in text:
+        hint = "allow it in the daemon's configuration, and ask for it in the build"
+    return DaemonError(text or "The daemon gave no reason.", hint=hint, **common)
+
+
+def _last(text: str) -> str:
+    """The end of a chain of Go errors, which is the cause."""
+    return text if len(text) < 300 else "…" + text[-300:]
+
+
+def _exit_hint(code: int) -> str:
+    if code == 127:
+        return "127 means that the command was not found: is it installed in this image?"
+    if code == 126:
+        return "126 means that the file is there but cannot be run: check its mode and format"
+    if code == 137:
+        return "137 means that it was killed, most often for want of memory"
+    return ""

@@ -1,0 +1,255 @@
+"""One build on one daemon: Session, Status and Solve go out together, and end together.
+
+The daemon serves three calls at a time for a build. `Session` is a byte tunnel in which *it* calls *us*
+for files and credentials; `Status` streams what happens; `Solve` blocks until the build is over. They are
+opened in one flight: each waits a few seconds on the daemon's side for the others to arrive.
+
+Ends, in this order. Solve returns or fails. Status is read until it ends by itself, because the last
+message has the cause; it may never end for a build that failed before it was registered, so it is given up after a
+silence. Then the session is closed. A cancelled build cancels only Solve, and reads Status on for the
+same reason. A link that is silent for long is dead: the daemon asks for our health every five seconds.
+Source: moby/buildkit `client/solve.go`, `control/control.go`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from depotlab._proto import control_pb2
+from depotlab._rpc import Channel, InnerServer, RpcFailed, Status
+from depotlab._session import Session
+from depotlab.buildkit.control import CONTROL
+from depotlab.buildkit.faults import from_failure
+from depotlab.buildkit.gateway import Bridge
+from depotlab.buildkit.tunnel import Tunnel
+from depotlab.errors import (
+    BuildCanceled,
+    ConnectionLost,
+    DepotlabError,
+    DockerfileError,
+    ProtocolError,
+    StepFailed,
+)
+from depotlab.export import Output
+
+__all__ = ["SolveSpec", "new_ref", "solve"]
+
+STATUS_SILENCE_S = 5.0
+"""How long Status may be silent after Solve has returned. The Go client waits as long."""
+
+STATUS_NEVER_S = 0.5
+"""The same when Status has never said anything: the build was refused before it was registered."""
+
+LINK_SILENCE_S = 60.0
+"""Silence on the session after which the link counts as dead: twelve missed health questions."""
+
+OnStatus = Callable[[control_pb2.StatusResponse], None]
+
+
+def new_ref() -> str:
+    """Return a new name for a build. A name must not come back within ten seconds."""
+    return secrets.token_hex(13)
+
+
+@dataclass(frozen=True, slots=True)
+class SolveSpec:
+    """What to ask of the daemon.
+
+    Attributes:
+        ref: Name of the build, unique.
+        frontend: `dockerfile.v0`, `gateway.v0`, or empty when `run` is the frontend.
+        attrs: Options of the frontend.
+        inputs: Serialised definitions by input name.
+        exporters: What to make of the result; their order gives the exporter ids of the session.
+        entitlements: Rights that the daemon must grant, such as `network.host`.
+        run: A frontend of ours, which calls the gateway and must end with `Bridge.finish`.
+    """
+
+    ref: str
+    frontend: str = ""
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    exporters: Sequence[Output] = ()
+    entitlements: Sequence[str] = ()
+    run: Callable[[Bridge], Awaitable[None]] | None = None
+
+
+def _request(spec: SolveSpec, session_id: str) -> bytes:
+    request = control_pb2.SolveRequest(
+        Ref=spec.ref,
+        Session=session_id,
+        Frontend=spec.frontend,
+        FrontendAttrs=spec.attrs,
+        Entitlements=spec.entitlements,
+        Exporters=[control_pb2.Exporter(Type=o.type, Attrs=o.attrs) for o in spec.exporters],
+    )
+    for name, definition in spec.inputs.items():
+        request.FrontendInputs[name].ParseFromString(definition)
+    if spec.exporters:  # daemons before 0.13 read only these two
+        request.ExporterDeprecated = spec.exporters[0].type
+        request.ExporterAttrsDeprecated.update(spec.exporters[0].attrs)
+    return request.SerializeToString()
+
+
+async def solve(
+    channel: Channel, spec: SolveSpec, session: Session, on_status: OnStatus
+) -> dict[str, str]:
+    """Run one build to its end.
+
+    Args:
+        channel: A connection to the daemon, on the running loop.
+        spec: What to build.
+        session: What the daemon may ask us for meanwhile.
+        on_status: Called on the running loop with every status message, in order; must not block.
+
+    Returns:
+        The daemon's answer by key, such as `containerimage.digest`.
+
+    Raises:
+        DepotlabError: The build failed; what is known of the cause is in the type and the fields.
+        asyncio.CancelledError: The task was cancelled; the build has been cancelled on the daemon.
+    """
+    return await _Build(channel, spec, session, on_status).run()
+
+
+class _Build:
+    def __init__(
+        self, channel: Channel, spec: SolveSpec, session: Session, on_status: OnStatus
+    ) -> None:
+        self.channel = channel
+        self.spec = spec
+        self.session = session
+        self.on_status = on_status
+        self.address = channel.endpoint.address
+        self.status_at_s: float | None = None
+        self.tunnel = Tunnel(
+            channel.open_stream(CONTROL + "Session", metadata=session.metadata())
+        )
+
+    async def run(self) -> dict[str, str]:
+        serving = asyncio.create_task(self._serve_session(), name="depotlab session")
+        status = asyncio.create_task(self._read_status(), name="depotlab status")
+        solving = asyncio.create_task(self._solve(), name="depotlab solve")
+        frontend = asyncio.create_task(self._run_frontend(), name="depotlab frontend")
+        try:
+            answer = await self._wait(solving, serving, frontend)
+        except BaseException as error:
+            await _stop(solving, frontend)
+            await self._drain_status(status)
+            if isinstance(error, RpcFailed):
+                raise self._blame(error) from error
+            raise
+        else:
+            await self._drain_status(status)
+            return answer
+        finally:
+            await _stop(status, frontend, serving)
+            await self.tunnel.close()
+
+    async def _wait(
+        self,
+        solving: asyncio.Task[dict[str, str]],
+        serving: asyncio.Task[None],
+        frontend: asyncio.Task[None],
+    ) -> dict[str, str]:
+        """Wait for Solve, and meanwhile for everything that makes waiting for it pointless."""
+        watched: set[asyncio.Task[object]] = {solving, serving, frontend}  # type: ignore[arg-type]
+        while not solving.done():
+            done, _ = await asyncio.wait(
+                watched, timeout=LINK_SILENCE_S / 6, return_when=asyncio.FIRST_COMPLETED
+            )
+            if solving in done:
+                break
+            if frontend in done:
+                watched.discard(frontend)  # type: ignore[arg-type]
+                error = frontend.exception()
+                if error is not None:
+                    # A daemon failure reappears in Solve, with the same details; ours does not.
+                    if isinstance(error, RpcFailed):
+                        await asyncio.wait({solving}, timeout=STATUS_SILENCE_S)
+                        if solving.done():
+                            break
+                    raise error
+            if serving in done:
+                watched.discard(serving)  # type: ignore[arg-type]
+                # When the daemon goes away, Solve fails too and knows more; give it a moment.
+                await asyncio.wait({solving}, timeout=2.0)
+                if not solving.done():
+                    raise self._session_ended(serving)
+            if time.monotonic() - self.tunnel.heard_at_s > LINK_SILENCE_S:
+                raise ConnectionLost(
+                    f"The daemon at {self.address} has been silent for {LINK_SILENCE_S:g} s.",
+                    address=self.address,
+                    hint="the network is probably gone: finished steps are in the daemon's cache",
+                )
+        return solving.result()
+
+    def _session_ended(self, serving: asyncio.Task[None]) -> DepotlabError:
+        error = serving.exception()
+        if isinstance(error, DepotlabError):
+            return error
+        return ConnectionLost(
+            f"The daemon at {self.address} ended the session of the build.",
+            address=self.address,
+            hint="its log says why; finished steps are in its cache, so build again",
+        )
+
+    def _blame(self, failure: RpcFailed) -> DepotlabError:
+        """The daemon only repeats what our side of the session told it: raise our own error then."""
+        told = from_failure(failure, address=self.address, building=True)
+        if isinstance(told, StepFailed | DockerfileError | ConnectionLost | BuildCanceled):
+            return told
+        return next(iter(self.session.problems), told)
+
+    async def _solve(self) -> dict[str, str]:
+        answer = await self.channel.unary(CONTROL + "Solve", _request(self.spec, self.session.id))
+        return dict(control_pb2.SolveResponse.FromString(answer).ExporterResponse)
+
+    async def _serve_session(self) -> None:
+        await InnerServer(self.session.handlers).serve(self.tunnel)
+
+    async def _run_frontend(self) -> None:
+        if self.spec.run is None:
+            return
+        bridge = Bridge(self.channel, self.spec.ref)
+        try:
+            await self.spec.run(bridge)
+        except RpcFailed as failure:
+            await bridge.fail(failure)
+            raise
+
+    async def _read_status(self) -> None:
+        request = control_pb2.StatusRequest(Ref=self.spec.ref).SerializeToString()
+        try:
+            async for message in self.channel.stream(CONTROL + "Status", request):
+                self.status_at_s = time.monotonic()
+                self.on_status(control_pb2.StatusResponse.FromString(message))
+        except RpcFailed as failure:
+            # Solve tells the reason; a Status that ends early only means fewer pictures.
+            if failure.status in (Status.UNAVAILABLE, Status.CANCELLED, Status.NOT_FOUND):
+                return
+            raise ProtocolError(f"The status of the build broke off: {failure}") from failure
+
+    async def _drain_status(self, status: asyncio.Task[None]) -> None:
+        """Read Status to its end, or until it has been silent for too long."""
+        since = time.monotonic()
+        while not status.done():
+            heard = self.status_at_s
+            limit = STATUS_NEVER_S if heard is None else STATUS_SILENCE_S
+            left = max(since, heard or 0.0) + limit - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.wait({status}, timeout=left)
+        if not status.cancelled() and (error := status.exception()) is not None:
+            raise error
+
+
+async def _stop(*tasks: asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[dict[str, str]]) -> None:
+    """Cancel tasks and wait until they are gone. Their own errors have been looked at already."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Runs the unit and protocol tests on the newest CPython of this machine, in an environment of its own.
+set -eu
+cd "$(dirname "$0")/../.."
+newest=$(
+    for candidate in $(ls "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3 2>/dev/null) \
+        $(command -v python3.14 python3.13 python3.12 python3.11 python3 2>/dev/null); do
+        "$candidate" -c 'import sys, platform
+if sys.version_info >= (3, 11) and platform.python_implementation() == "CPython":
+    print("%d.%03d" % sys.version_info[:2], sys.executable)' 2>/dev/null || true
+    done | sort | tail -n 1 | cut -d' ' -f2
+)
+version=$("$newest" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+if [ "$version" = "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
+    echo "Newest Python is $version, which the other suites ran on: nothing more to do."
+    exit 0
+fi
+venv=.venv-$version
+if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
+    echo "Installing the Python packages into $venv ..."
+    "$newest" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --editable '.[notebook]' pytest pytest-timeout hypothesis ipykernel
+    touch "$venv/.installed"
+fi
+echo "Unit and protocol tests on Python $version:"
+"$venv/bin/python" -bb -m pytest tests/unit tests/protocol
