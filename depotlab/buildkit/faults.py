@@ -39,12 +39,14 @@ class Details:
     Attributes:
         vertex: Digest of the failed step, or empty.
         exit_code: Of the failed process, or None when no process failed.
+        frontend: Name of the frontend that refused, or empty when the build itself failed.
         locations: Places in sources, in the daemon's order.
     """
 
     vertex: str = ""
     exit_code: int | None = None
     locations: tuple[SourceLocation, ...] = ()
+    frontend: str = ""
 
 
 def parse_details(data: bytes) -> Details:
@@ -54,7 +56,7 @@ def parse_details(data: bytes) -> Details:
         status.ParseFromString(data)
     except DecodeError:
         return Details()
-    vertex, exit_code = "", None
+    vertex, exit_code, frontend = "", None, ""
     locations: list[SourceLocation] = []
     for detail in status.details:
         name = detail.type_url.rpartition("/")[2]
@@ -71,11 +73,13 @@ def parse_details(data: bytes) -> Details:
                 vertex = vertex or str(value.get("digest", ""))
             case "gatewayapi.ExitMessage+json" | "moby.buildkit.v1.frontend.ExitMessage+json":
                 exit_code = int(value.get("Code", 0))
+            case "errdefs.Frontend+json":
+                frontend = str(value.get("name", ""))
             case "errdefs.Source+json":
                 location = _location(value)
                 if location is not None and location not in locations:
                     locations.append(location)
-    return Details(vertex, exit_code, tuple(locations))
+    return Details(vertex, exit_code, tuple(locations), frontend)
 
 
 def _location(value: dict[str, Any]) -> SourceLocation | None:
@@ -103,12 +107,7 @@ _NETWORK = re.compile(
     r"dial tcp|no such host|connection refused|i/o timeout|TLS handshake|network is unreachable|"
     r"server gave HTTP response to HTTPS client|x509:|EOF$|server misbehaving"
 )
-_DOCKERFILE = re.compile(
-    r"dockerfile parse error|failed to parse Dockerfile|unknown instruction|"
-    r"failed to read dockerfile|the Dockerfile cannot be empty|file with no instructions|"
-    r"target stage .* could not be found|failed to process \"|no build stage in current context",
-    re.IGNORECASE,
-)
+_NOT_THERE = re.compile(r'failed to calculate checksum of ref \S+: "([^"]+)": not found')
 
 
 def from_failure(failure: RpcFailed, *, address: str, building: bool = False) -> DepotlabError:
@@ -148,7 +147,11 @@ def from_failure(failure: RpcFailed, *, address: str, building: bool = False) ->
             hint=_exit_hint(exit_code),
             **common,
         )
-    return _registry_error(text, common) or _dockerfile_error(text, common) or _other(text, common)
+    return (
+        _registry_error(text, common)
+        or _dockerfile_error(text, details, common)
+        or _other(text, common)
+    )
 
 
 def _registry_error(text: str, common: dict[str, Any]) -> DaemonError | None:
@@ -202,27 +205,38 @@ def _registry_error(text: str, common: dict[str, Any]) -> DaemonError | None:
     )
 
 
-def _dockerfile_error(text: str, common: dict[str, Any]) -> DockerfileError | None:
-    if not _DOCKERFILE.search(text):
+def _dockerfile_error(
+    text: str, details: Details, common: dict[str, Any]
+) -> DockerfileError | None:
+    """What the Dockerfile frontend itself refused; a step that failed carries no frontend detail."""
+    if details.frontend != "dockerfile.v0":
         return None
     hint = ""
     if "could not be found" in text:
         hint = "target= is the name after AS in a FROM line"
+    elif "failed to read dockerfile" in text:
+        hint = "check filename= and the context"
     return DockerfileError(text[:1].upper() + text[1:], hint=hint, **common)
 
 
 def _other(text: str, common: dict[str, Any]) -> DaemonError:
+    if missing := _NOT_THERE.search(text):
+        return DaemonError(
+            f"There is no {missing[1]} where the step copies it from.",
+            hint="a build sees only the files of its context that no ignore rule drops, and of its stages",
+            **common,
+        )
     hint = ""
-    if "no such file or directory" in text or "not found" in text:
-        hint = "check the path; what a build can see are the files of its context"
-    elif "entitlement" in text:
+    if "entitlement" in text:
         hint = "allow it in the daemon's configuration, and ask for it in the build"
     return DaemonError(text or "The daemon gave no reason.", hint=hint, **common)
 
 
 def _last(text: str) -> str:
-    """The end of a chain of Go errors, which is the cause."""
-    return text if len(text) < 300 else "…" + text[-300:]
+    """The end of a chain of Go errors, which is the cause; the refs before it are in the message already."""
+    cause = re.split(r"failed to do request: |failed to resolve source metadata for \S+: ", text)[-1]
+    cause = re.sub(r"^failed to push \S+: ", "", cause)
+    return cause if len(cause) < 300 else "…" + cause[-300:]
 
 
 def _exit_hint(code: int) -> str:

@@ -35,6 +35,7 @@ from depotlab.errors import (
     StepFailed,
 )
 from depotlab.export import Output
+from depotlab.progress import BytesMoved, Event, clock_read, decode
 
 __all__ = ["SolveSpec", "new_ref", "solve"]
 
@@ -47,7 +48,7 @@ STATUS_NEVER_S = 0.5
 LINK_SILENCE_S = 60.0
 """Silence on the session after which the link counts as dead: twelve missed health questions."""
 
-OnStatus = Callable[[control_pb2.StatusResponse], None]
+OnEvents = Callable[[list[Event]], None]
 
 
 def new_ref() -> str:
@@ -96,7 +97,7 @@ def _request(spec: SolveSpec, session_id: str) -> bytes:
 
 
 async def solve(
-    channel: Channel, spec: SolveSpec, session: Session, on_status: OnStatus
+    channel: Channel, spec: SolveSpec, session: Session, on_events: OnEvents
 ) -> dict[str, str]:
     """Run one build to its end.
 
@@ -104,7 +105,7 @@ async def solve(
         channel: A connection to the daemon, on the running loop.
         spec: What to build.
         session: What the daemon may ask us for meanwhile.
-        on_status: Called on the running loop with every status message, in order; must not block.
+        on_events: Called on the running loop with what the daemon reports, in order; must not block.
 
     Returns:
         The daemon's answer by key, such as `containerimage.digest`.
@@ -113,17 +114,17 @@ async def solve(
         DepotlabError: The build failed; what is known of the cause is in the type and the fields.
         asyncio.CancelledError: The task was cancelled; the build has been cancelled on the daemon.
     """
-    return await _Build(channel, spec, session, on_status).run()
+    return await _Build(channel, spec, session, on_events).run()
 
 
 class _Build:
     def __init__(
-        self, channel: Channel, spec: SolveSpec, session: Session, on_status: OnStatus
+        self, channel: Channel, spec: SolveSpec, session: Session, on_events: OnEvents
     ) -> None:
         self.channel = channel
         self.spec = spec
         self.session = session
-        self.on_status = on_status
+        self.on_events = on_events
         self.address = channel.endpoint.address
         self.status_at_s: float | None = None
         self.tunnel = Tunnel(
@@ -224,15 +225,24 @@ class _Build:
 
     async def _read_status(self) -> None:
         request = control_pb2.StatusRequest(Ref=self.spec.ref).SerializeToString()
+        stream = self.channel.open_unary_stream(CONTROL + "Status", request)
         try:
-            async for message in self.channel.stream(CONTROL + "Status", request):
+            while (message := await stream.read()) is not None:
+                if self.status_at_s is None:
+                    headers = await stream.initial_metadata()
+                    if stamp := headers.get("buildkit-current-timestamp"):
+                        self.on_events([clock_read(stamp, local_ns=time.time_ns())])
                 self.status_at_s = time.monotonic()
-                self.on_status(control_pb2.StatusResponse.FromString(message))
+                events = decode(control_pb2.StatusResponse.FromString(message))
+                events.append(BytesMoved(self.tunnel.sent_bytes, self.tunnel.received_bytes))
+                self.on_events(events)
         except RpcFailed as failure:
             # Solve tells the reason; a Status that ends early only means fewer pictures.
             if failure.status in (Status.UNAVAILABLE, Status.CANCELLED, Status.NOT_FOUND):
                 return
             raise ProtocolError(f"The status of the build broke off: {failure}") from failure
+        finally:
+            stream.cancel()
 
     async def _drain_status(self, status: asyncio.Task[None]) -> None:
         """Read Status to its end, or until it has been silent for too long."""

@@ -21,11 +21,15 @@ class Tunnel:
     Attributes:
         heard_at_s: `time.monotonic()` of the last bytes from the daemon. It asks for our health every
             five seconds, so a long silence means that the link is dead.
+        sent_bytes: To the daemon so far.
+        received_bytes: From the daemon so far.
     """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.heard_at_s = time.monotonic()
+        self.sent_bytes = 0
+        self.received_bytes = 0
 
     async def read(self) -> bytes | None:
         """Return the next bytes, or None when the daemon has closed or given up the session."""
@@ -39,6 +43,7 @@ class Tunnel:
             self.heard_at_s = time.monotonic()
             if message is None:
                 return None
+            self.received_bytes += len(message)
             if message:
                 return _unwrap(message)
 
@@ -46,6 +51,7 @@ class Tunnel:
         """Send pieces as one message; returns when the transport has taken it."""
         length = sum(len(piece) for piece in pieces)
         if length:
+            self.sent_bytes += length
             await self._stream.write(b"".join((b"\n" + _varint(length), *pieces)))
 
 

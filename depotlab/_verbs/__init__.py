@@ -1,0 +1,24 @@
+"""What the two faces share: requests checked in the caller's line, and builds run on the I/O thread."""
+
+from depotlab._verbs.builder import Answer, Builder
+from depotlab._verbs.open import Opened, open_builder, open_local
+from depotlab._verbs.request import Auth, BuildRequest, Outputs, Target, check_auth, prepare
+from depotlab._verbs.result import Build, BuildResult
+from depotlab._verbs.running import start
+
+__all__ = [
+    "Answer",
+    "Auth",
+    "Build",
+    "BuildRequest",
+    "BuildResult",
+    "Builder",
+    "Opened",
+    "Outputs",
+    "Target",
+    "check_auth",
+    "open_builder",
+    "open_local",
+    "prepare",
+    "start",
+]

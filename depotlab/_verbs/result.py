@@ -1,0 +1,184 @@
+"""What a user holds: a build that runs, and the result of one that has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from depotlab._portal import CANCEL_GRACE_S, Job, wait_awaiting, wait_blocking
+from depotlab._verbs.builder import Answer
+from depotlab._verbs.request import BuildRequest
+from depotlab.errors import BuildCanceled, UsageError
+from depotlab.llb import Definition
+from depotlab.progress import Fold, Snapshot, Step
+from depotlab.widgets import Ticker, final_html, final_text
+
+__all__ = ["Build", "BuildResult"]
+
+
+class BuildResult:
+    """The result of a build that succeeded.
+
+    Attributes:
+        ref: The name of the build on the daemon.
+        digest: Of the image manifest (or index), `sha256:…`; empty when no image was made.
+        config_digest: Of the image configuration; empty when there is none.
+        names: Names that the image was given.
+        response: The daemon's answer, all keys.
+        definition: The graph as it was sent, with base images resolved; None for a Dockerfile.
+        snapshot: The final state of all steps.
+    """
+
+    def __init__(self, request: BuildRequest, answer: Answer, fold: Fold) -> None:
+        self.ref = answer.ref
+        self.response: Mapping[str, str] = answer.response
+        self.digest = answer.response.get("containerimage.digest", "")
+        self.config_digest = answer.response.get("containerimage.config.digest", "")
+        self.names: tuple[str, ...] = tuple(n for o in request.outputs for n in o.names)
+        self.definition: Definition | None = answer.definition
+        self.snapshot: Snapshot = fold.snapshot()
+        self._pushed = any(o.push for o in request.outputs)
+        self._has_output = bool(request.outputs)
+        self._fold = fold
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, in the order in which they began."""
+        return self.snapshot.steps
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the request to the answer."""
+        return self.snapshot.duration_s
+
+    def logs(self, step: str | None = None) -> str:
+        """Return what steps wrote.
+
+        Args:
+            step: Name of a step, or part of it that no other has. None gives all steps, one after another.
+
+        Raises:
+            UsageError: No step, or several, match.
+        """
+        return read_logs(self.snapshot, self._fold, step)
+
+    def _headline(self) -> str:
+        if not self._has_output:
+            return "no output was asked for: the result stays in the builder's cache"
+        verb = "pushed" if self._pushed else "built"
+        return f"{verb} {', '.join(self.names) or 'image'} {self.digest}"
+
+    def __repr__(self) -> str:
+        return f"<BuildResult {self._headline()}, {len(self.steps)} steps in {self.duration_s:.1f} s>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        headline = self._headline()
+        return {
+            "text/plain": f"{headline}\n{final_text(self.snapshot)}",
+            "text/html": final_html(self.snapshot, headline=headline),
+        }
+
+
+class Build:
+    """A build that runs, or ran. Made by `submit`; await it, or ask for `.result()`."""
+
+    def __init__(self, request: BuildRequest, job: Job[Answer], fold: Fold, ticker: Ticker) -> None:
+        self._request = request
+        self._job = job
+        self._fold = fold
+        self._ticker = ticker
+        self._result: BuildResult | None = None
+        job.done.add_done_callback(lambda _: ticker.stop(wait=False))
+
+    @property
+    def done(self) -> bool:
+        """True when the build has ended, one way or another."""
+        return self._job.done.done()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state of all steps now."""
+        return self._fold.snapshot()
+
+    def cancel(self) -> None:
+        """Stop the build on the daemon. Returns at once; `.result()` then raises BuildCanceled."""
+        self._job.cancel()
+
+    def logs(self, step: str | None = None) -> str:
+        """Return what steps have written so far; see `BuildResult.logs`."""
+        return read_logs(self.snapshot, self._fold, step)
+
+    def result(self, *, timeout_s: float | None = None) -> BuildResult:
+        """Wait for the end and return the result. Ctrl-C stops the waiting, not the build.
+
+        Args:
+            timeout_s: How long to wait; the build goes on afterwards.
+
+        Raises:
+            TimeoutError: It has not ended after `timeout_s`.
+            BuildCanceled: It was cancelled.
+            DepotlabError: It failed.
+        """
+        try:
+            answer = wait_blocking(self._job.done, timeout_s=timeout_s)
+        except concurrent.futures.CancelledError:
+            raise BuildCanceled("The build was cancelled.") from None
+        return self._finished(answer)
+
+    def wait(self) -> BuildResult:
+        """Wait for the end and return the result. Ctrl-C cancels the build, cleans up, and is raised.
+
+        Raises:
+            BuildCanceled: It was cancelled by somebody else.
+            DepotlabError: It failed.
+        """
+        try:
+            answer = wait_blocking(self._job.done)
+        except concurrent.futures.CancelledError:
+            raise BuildCanceled("The build was cancelled.") from None
+        except BaseException:
+            if not self.done:
+                self._job.cancel()
+                concurrent.futures.wait([self._job.done], CANCEL_GRACE_S)
+            raise
+        finally:
+            self._ticker.stop(wait=True)
+        return self._finished(answer)
+
+    def __await__(self) -> Generator[Any, None, BuildResult]:
+        return self._await().__await__()
+
+    async def _await(self) -> BuildResult:
+        try:
+            answer = await wait_awaiting(self._job)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise BuildCanceled("The build was cancelled.") from None
+        return self._finished(answer)
+
+    def _finished(self, answer: Answer) -> BuildResult:
+        self._ticker.stop(wait=True)
+        if self._result is None:
+            self._result = BuildResult(self._request, answer, self._fold)
+        return self._result
+
+    def __repr__(self) -> str:
+        return f"<Build {self._request.title}: {self.snapshot.summary}>"
+
+
+def read_logs(snapshot: Snapshot, fold: Fold, step: str | None) -> str:
+    """Return the log of the step that matches, or of all."""
+    steps = snapshot.steps
+    if step is not None:
+        steps = tuple(s for s in snapshot.steps if s.name == step)
+        if not steps:
+            steps = tuple(s for s in snapshot.steps if step in s.name)
+        if len(steps) != 1:
+            names = ", ".join(repr(s.name) for s in (steps or snapshot.steps)[:8])
+            what = "is not the name of a step" if not steps else "matches several steps"
+            raise UsageError(f"{step!r} {what}.", hint=f"there are {names}")
+    return "".join(f"{line.text}\n" for s in steps for line in fold.log(s.digest))

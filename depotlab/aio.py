@@ -1,0 +1,221 @@
+"""The awaitable face: the verbs of `depotlab`, to await from any event loop.
+
+The work itself runs on the library's I/O thread, so a loop that is busy for a while loses no build.
+
+Example:
+    >>> from depotlab import aio
+    >>> async with await aio.connect() as bk:  # doctest: +SKIP
+    ...     result = await bk.build(llb.image("busybox").run("echo hi"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from depotlab._portal import portal
+from depotlab._rpc import TLS
+from depotlab._verbs import (
+    Auth,
+    Build,
+    BuildResult,
+    Opened,
+    Outputs,
+    Target,
+    check_auth,
+    open_builder,
+    open_local,
+    prepare,
+    start,
+)
+from depotlab.buildkit import DaemonInfo, Worker
+
+__all__ = ["Client", "connect", "local"]
+
+
+class Client:
+    """A connection to one builder. Made by `depotlab.aio.connect` or `depotlab.aio.local`.
+
+    It can be shared between event loops and used for many builds, one after another or at the same time. Close it,
+    or use it in an `async with` block; the process's exit closes it too.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self._builder = opened.builder
+        self._engine = opened.engine
+
+    @property
+    def address(self) -> str:
+        """Where the daemon is, such as `unix:///run/buildkit/buildkitd.sock`."""
+        return self._builder.endpoint.address
+
+    @property
+    def registry(self) -> str | None:
+        """`localhost:PORT` of the registry that runs beside the embedded engine, else None."""
+        return self._engine.registry if self._engine is not None else None
+
+    async def build(
+        self,
+        target: Target,
+        *,
+        output: Outputs = None,
+        tags: str | Sequence[str] | None = None,
+        push: bool = False,
+        platform: str | None = None,
+        no_cache: bool = False,
+        auth: Auth = None,
+        name: str | None = None,
+        timeout_s: float | None = None,
+        progress: str = "auto",
+    ) -> BuildResult:
+        """Build a graph or a Dockerfile, show the progress, and return the result.
+
+        Cancelling the awaiting task (the notebook's stop button does) cancels the build on the daemon.
+
+        Args:
+            target: A graph made with `depotlab.llb`, or `depotlab.dockerfile(...)`.
+            output: What to make of the result, from `depotlab.export`; a list makes several. With none the
+                result stays in the builder's cache.
+            tags: Short for `output=export.image(...)`: one or more image names.
+            push: With `tags`: push them to their registries.
+            platform: To build for, as `linux/arm64`. The builder's own when left out.
+            no_cache: Run every step again.
+            auth: Registry credentials for this build, `{host: (user, password)}`. What
+                `~/.docker/config.json` has is used without asking.
+            name: Title for the progress.
+            timeout_s: Cancel the build after so many seconds.
+            progress: `auto`, `notebook`, `tty`, `plain` or `quiet`.
+
+        Raises:
+            UsageError: An argument that cannot work; nothing was sent.
+            StepFailed: A command ended with a non-zero exit code.
+            DockerfileError: The Dockerfile cannot be used; `.locations` has the line.
+            ImageNotFound: A base image does not exist.
+            RegistryError: A registry refused a pull or a push.
+            LinkError: The daemon cannot be reached, or went away.
+            BuildTimeout: `timeout_s` is over.
+
+        Example:
+            >>> await bk.build(llb.image("busybox").run("echo hi"))  # doctest: +SKIP
+        """
+        request = prepare(
+            target,
+            output=output,
+            tags=tags,
+            push=push,
+            platform=platform,
+            no_cache=no_cache,
+            auth=check_auth(auth),
+            name=name,
+            timeout_s=timeout_s,
+        )
+        return await start(self._builder, request, progress=progress)
+
+    def submit(
+        self,
+        target: Target,
+        *,
+        output: Outputs = None,
+        tags: str | Sequence[str] | None = None,
+        push: bool = False,
+        platform: str | None = None,
+        no_cache: bool = False,
+        auth: Auth = None,
+        name: str | None = None,
+        timeout_s: float | None = None,
+        progress: str = "auto",
+    ) -> Build:
+        """Start a build and return at once; the arguments are those of `build`.
+
+        Returns:
+            A handle: `.result()` waits, `.cancel()` stops it, `await` works too.
+        """
+        request = prepare(
+            target,
+            output=output,
+            tags=tags,
+            push=push,
+            platform=platform,
+            no_cache=no_cache,
+            auth=check_auth(auth),
+            name=name,
+            timeout_s=timeout_s,
+        )
+        return start(self._builder, request, progress=progress)
+
+    async def info(self) -> DaemonInfo:
+        """Ask the daemon for its version.
+
+        Raises:
+            Unreachable: Nothing answers at the address.
+        """
+        return await portal().wait_for(self._builder.info())
+
+    async def workers(self) -> tuple[Worker, ...]:
+        """List the daemon's workers with their platforms, the default one first."""
+        return await portal().wait_for(self._builder.workers())
+
+    async def close(self) -> None:
+        """Close the connection; running builds end. An embedded engine stops when nobody uses it any more."""
+        await portal().wait_for(self._builder.close())
+        if self._engine is not None:
+            self._engine.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<depotlab client of {self.address}>"
+
+
+async def connect(address: str | None = None, *, tls: TLS | None = None, auth: Auth = None) -> Client:
+    """Make a client of a BuildKit daemon.
+
+    Args:
+        address: `unix:///path/to/socket` or `tcp://host:port`. Without one: `BUILDKIT_HOST`, then the
+            usual sockets, then the engine on this computer (`local`).
+        tls: Certificates, for `tcp`.
+        auth: Registry credentials for all builds, `{host: (user, password)}`.
+
+    Raises:
+        Unreachable: Nothing answers there, or it refuses us; the message says why.
+    """
+    client = Client(await asyncio.to_thread(open_builder, address, tls=tls, auth=auth))
+    try:
+        await portal().wait_for(client._builder.connect())  # noqa: SLF001 - its own class
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
+async def local(*, state_dir: str | Path | None = None, auth: Auth = None) -> Client:
+    """Make a client of the engine on this computer, started when needed.
+
+    The engine (a `buildkitd` of our own and a registry) listens only on a private socket and on loopback. Kernels
+    share it; it stops a moment after the last one has left.
+
+    Args:
+        state_dir: Where the engine keeps its cache; a folder of the user when left out.
+        auth: Registry credentials for all builds, `{host: (user, password)}`.
+
+    Raises:
+        EngineError: It is not installed and cannot be, or does not start; `depotlab doctor` says more.
+    """
+    client = Client(await asyncio.to_thread(open_local, auth=auth, state_dir=state_dir))
+    try:
+        await portal().wait_for(client._builder.connect())  # noqa: SLF001 - its own class
+    except BaseException:
+        await client.close()
+        raise
+    return client

@@ -1,0 +1,72 @@
+"""Fixtures that several suites share. What they need beyond Python is in tests/support."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from depotlab.errors import EngineError
+
+LASTING_THREADS = ("depotlab-io", "pytest_timeout", "asyncio_", "ThreadPoolExecutor", "Thread-")
+"""Threads that one process keeps: the portal, grpcio's own poller, executors of event loops."""
+
+
+def unavailable(reason: str) -> None:
+    """Skip with the reason; in CI, where everything must run, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 3.0
+    while True:
+        leaked = [
+            t for t in threading.enumerate() if t not in before and not t.name.startswith(LASTING_THREADS)
+        ]
+        if not leaked:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"threads left behind: {leaked}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def engine_state() -> Iterator[Path]:
+    """A folder for engines of this test run; short, because sockets live in it."""
+    path = Path(tempfile.mkdtemp(prefix="dl-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def engine(engine_state: Path):
+    """The embedded engine in a folder of its own, seeded with busybox, stopped at the end."""
+    from depotlab import local
+
+    try:
+        running = local.start(state_dir=engine_state / "engine")
+    except EngineError as error:
+        unavailable(f"the embedded engine cannot start: {error}")
+    yield running
+    running.close()
+    local.stop(state_dir=engine_state / "engine")
+
+
+@pytest.fixture
+def bk(engine):
+    """A client of the test engine, as `depotlab.connect` makes it."""
+    import depotlab as dl
+
+    with dl.connect(engine.address) as client:
+        yield client
