@@ -31,6 +31,7 @@ from depotlab._verbs import (
     start,
 )
 from depotlab.buildkit import DaemonInfo, Worker
+from depotlab.widgets import ProgressMode
 
 __all__ = ["Client", "connect", "local"]
 
@@ -68,7 +69,7 @@ class Client:
         auth: Auth = None,
         name: str | None = None,
         timeout_s: float | None = None,
-        progress: str = "auto",
+        progress: ProgressMode = "auto",
     ) -> BuildResult:
         """Build a graph or a Dockerfile, show the progress, and return the result.
 
@@ -86,7 +87,8 @@ class Client:
                 `~/.docker/config.json` has is used without asking.
             name: Title for the progress.
             timeout_s: Cancel the build after so many seconds.
-            progress: `auto`, `notebook`, `tty`, `plain` or `quiet`.
+            progress: `auto` takes what fits: the widget in a notebook, a live view on a terminal,
+                plain text elsewhere. `notebook`, `tty`, `plain`, `json` (lines for machines) and `quiet` insist.
 
         Raises:
             UsageError: An argument that cannot work; nothing was sent.
@@ -125,7 +127,7 @@ class Client:
         auth: Auth = None,
         name: str | None = None,
         timeout_s: float | None = None,
-        progress: str = "auto",
+        progress: ProgressMode = "auto",
     ) -> Build:
         """Start a build and return at once; the arguments are those of `build`.
 
@@ -143,7 +145,7 @@ class Client:
             name=name,
             timeout_s=timeout_s,
         )
-        return start(self._builder, request, progress=progress)
+        return start(self._builder, request, progress=progress, can_cancel=True)
 
     async def info(self) -> DaemonInfo:
         """Ask the daemon for its version.

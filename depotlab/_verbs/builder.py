@@ -236,10 +236,11 @@ def _end(fold: Fold, phase: Phase, error: str = "") -> None:
 
 def _complete(error: StepFailed, fold: Fold) -> None:
     """Add what the progress knows to what the daemon said: the step's name and its last lines."""
-    step = next((s for s in fold.snapshot().steps if s.digest == error.vertex), None)
+    snapshot = fold.snapshot(at_ns=time.time_ns())
+    step = next((s for s in snapshot.steps if error.vertex in (s.digest, *s.members)), None)
+    if step is None and len(snapshot.failed) == 1:
+        step = snapshot.failed[0]  # daemons rename a vertex when its op also occurs with ignore-cache
     if step is not None:
         error.step = step.name
-        error.log_tail = tuple(line.text for line in step.log_tail.lines(20))
+        error.log_tail = tuple(line.text for line in step.log.lines(20))
         error.message = f"The step {step.name!r} failed with exit code {error.exit_code}."
-
-

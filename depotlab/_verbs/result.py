@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
 from depotlab._portal import CANCEL_GRACE_S, Job, wait_awaiting, wait_blocking
 from depotlab._verbs.builder import Answer
 from depotlab._verbs.request import BuildRequest
-from depotlab.errors import BuildCanceled, UsageError
+from depotlab.errors import BuildCanceled
 from depotlab.llb import Definition
 from depotlab.progress import Fold, Snapshot, Step
 from depotlab.widgets import Ticker, final_html, final_text
@@ -38,10 +39,9 @@ class BuildResult:
         self.config_digest = answer.response.get("containerimage.config.digest", "")
         self.names: tuple[str, ...] = tuple(n for o in request.outputs for n in o.names)
         self.definition: Definition | None = answer.definition
-        self.snapshot: Snapshot = fold.snapshot()
+        self.snapshot: Snapshot = fold.snapshot(at_ns=time.time_ns())
         self._pushed = any(o.push for o in request.outputs)
         self._has_output = bool(request.outputs)
-        self._fold = fold
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -54,15 +54,16 @@ class BuildResult:
         return self.snapshot.duration_s
 
     def logs(self, step: str | None = None) -> str:
-        """Return what steps wrote.
+        """Return what steps wrote, as text.
 
         Args:
-            step: Name of a step, or part of it that no other has. None gives all steps, one after another.
+            step: Name or digest of a step, or a part of it that no other has. None gives all
+                steps that wrote something, one after another.
 
         Raises:
             UsageError: No step, or several, match.
         """
-        return read_logs(self.snapshot, self._fold, step)
+        return _logs(self.snapshot, step)
 
     def _headline(self) -> str:
         if not self._has_output:
@@ -90,7 +91,7 @@ class Build:
         self._fold = fold
         self._ticker = ticker
         self._result: BuildResult | None = None
-        job.done.add_done_callback(lambda _: ticker.stop(wait=False))
+        job.done.add_done_callback(lambda _: ticker.end())
 
     @property
     def done(self) -> bool:
@@ -100,7 +101,7 @@ class Build:
     @property
     def snapshot(self) -> Snapshot:
         """The state of all steps now."""
-        return self._fold.snapshot()
+        return self._fold.snapshot(at_ns=time.time_ns())
 
     def cancel(self) -> None:
         """Stop the build on the daemon. Returns at once; `.result()` then raises BuildCanceled."""
@@ -108,7 +109,7 @@ class Build:
 
     def logs(self, step: str | None = None) -> str:
         """Return what steps have written so far; see `BuildResult.logs`."""
-        return read_logs(self.snapshot, self._fold, step)
+        return _logs(self.snapshot, step)
 
     def result(self, *, timeout_s: float | None = None) -> BuildResult:
         """Wait for the end and return the result. Ctrl-C stops the waiting, not the build.
@@ -144,7 +145,7 @@ class Build:
                 concurrent.futures.wait([self._job.done], CANCEL_GRACE_S)
             raise
         finally:
-            self._ticker.stop(wait=True)
+            self._ticker.stop()
         return self._finished(answer)
 
     def __await__(self) -> Generator[Any, None, BuildResult]:
@@ -161,24 +162,18 @@ class Build:
         return self._finished(answer)
 
     def _finished(self, answer: Answer) -> BuildResult:
-        self._ticker.stop(wait=True)
+        self._ticker.stop()
         if self._result is None:
             self._result = BuildResult(self._request, answer, self._fold)
         return self._result
 
     def __repr__(self) -> str:
-        return f"<Build {self._request.title}: {self.snapshot.summary}>"
+        snapshot = self.snapshot
+        counts = snapshot.counts
+        return f"<Build {self._request.title}: {snapshot.phase}, {counts.over}/{counts.total} steps>"
 
 
-def read_logs(snapshot: Snapshot, fold: Fold, step: str | None) -> str:
-    """Return the log of the step that matches, or of all."""
-    steps = snapshot.steps
+def _logs(snapshot: Snapshot, step: str | None) -> str:
     if step is not None:
-        steps = tuple(s for s in snapshot.steps if s.name == step)
-        if not steps:
-            steps = tuple(s for s in snapshot.steps if step in s.name)
-        if len(steps) != 1:
-            names = ", ".join(repr(s.name) for s in (steps or snapshot.steps)[:8])
-            what = "is not the name of a step" if not steps else "matches several steps"
-            raise UsageError(f"{step!r} {what}.", hint=f"there are {names}")
-    return "".join(f"{line.text}\n" for s in steps for line in fold.log(s.digest))
+        return snapshot.log_text(step)
+    return "\n".join(snapshot.log_text(s.digest) for s in snapshot.steps if s.n_log_lines)

@@ -7,22 +7,25 @@ from depotlab._verbs.builder import Builder
 from depotlab._verbs.request import BuildRequest
 from depotlab._verbs.result import Build
 from depotlab.progress import Fold
-from depotlab.widgets import Ticker, choose
+from depotlab.widgets import ProgressMode, Ticker, choose
 
 __all__ = ["start"]
 
 
-def start(builder: Builder, request: BuildRequest, *, progress: str) -> Build:
-    """Show a view, start the build on the I/O thread, and return at once.
+def start(
+    builder: Builder, request: BuildRequest, *, progress: ProgressMode, can_cancel: bool = False
+) -> Build:
+    """Start the build on the I/O thread, show a view of it, and return at once.
 
     Args:
         builder: The daemon.
         request: What to build.
-        progress: `auto`, `plain`, `tty`, `notebook` or `quiet`.
+        progress: Which view; a wrong name is refused before anything is sent.
+        can_cancel: Give a notebook's view a Cancel button. Only for builds that the cell does not
+            wait for: a button cannot be heard while a cell blocks.
     """
+    choose(progress)
     fold = Fold()
-    view = choose(progress)
-    ticker = Ticker(fold, view)
-    ticker.start()
     job = portal().submit(builder.build(request, fold))
-    return Build(request, job, fold, ticker)
+    view = choose(progress, on_cancel=job.cancel if can_cancel else None)
+    return Build(request, job, fold, Ticker(fold, view).start())

@@ -1,0 +1,478 @@
+"""The server's half of one HTTP/2 connection, without I/O: bytes in, events out. `sending.py` has bytes out.
+
+The peer (the daemon) is the client. It speaks first, with a fixed preface and its SETTINGS; ours may go out
+before they arrive. Then it opens odd-numbered streams by HEADERS and fills them with DATA; we answer with
+HEADERS, DATA, HEADERS. When it breaks a rule we reset the stream, or end the connection with GOAWAY.
+
+For speed, DATA is parsed where it lies, also when a frame is cut by the tunnel, and all that a burst brings to
+a stream is one event.
+
+Windows of ours: a stream gets credit back as its handler takes messages, so a handler that does not read
+stops the peer. The connection gets credit back at once, or else one such handler would stop the health
+answers too, unless too much waits in all streams together. A handler that waits for the rest of a message
+gives credit for the part that is here, because a message may be larger than a window.
+
+Source: RFC 9113.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from depotlab._rpc.call import Status
+from depotlab._rpc.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    DEFAULT_WINDOW_BYTES,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES,
+    GOAWAY,
+    HEAD,
+    HEAD_BYTES,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTING,
+    SETTINGS,
+    TWO_UINT32,
+    UINT31_MASK,
+    UINT32,
+    WINDOW_LIMIT_BYTES,
+    WINDOW_UPDATE,
+    WITH_PRIORITY,
+    ErrorCode,
+)
+from depotlab._rpc.framing import Tally
+from depotlab._rpc.headers import HeaderBlockInvalid, HeaderDecoder, Headers
+from depotlab._rpc.sending import Sending
+from depotlab._rpc.streams import (
+    BodyArrived,
+    Event,
+    HeadersArrived,
+    Limits,
+    HttpStream,
+    StreamReset,
+)
+from depotlab.errors import ProtocolError
+
+__all__ = ["Connection"]
+
+# A header block in more frames than this is an attack with empty ones, not a long block.
+BLOCK_FRAMES = 4096
+
+
+class Connection:
+    """The state of one connection.
+
+    Attributes:
+        streams: Those that are open, by number.
+        sending: What waits to be sent.
+        tally: What all streams hold.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits = limits or Limits()
+        self.tally = Tally()
+        self.streams: dict[int, HttpStream] = {}
+        # Incoming.
+        self._preface_missing = PREFACE
+        self._settings_seen = False
+        self._rest = b""  # of a frame that is cut
+        self._decoder = HeaderDecoder(list_limit_bytes=limits.header_list_bytes)
+        self._last_id = 0
+        self._data_missing = 0  # payload of the current DATA frame that has not arrived
+        self._data_stream: HttpStream | None = None
+        self._data_ends = False
+        self._block: list[bytes] = []  # of a header block that CONTINUATION goes on with
+        self._block_bytes = 0
+        self._block_id = 0  # its stream, or 0
+        self._block_ends = False
+        self._uncredited_bytes = 0
+        self._half_window_bytes = max(limits.window_bytes // 2, 1)
+        # Until the peer has read our SETTINGS it rightly uses the default.
+        self._tolerated_bytes = max(limits.window_bytes, DEFAULT_WINDOW_BYTES)
+        self._events: list[Event] = []
+        self._touched: set[HttpStream] = set()
+        # Outgoing.
+        self.sending = Sending(self._forget)
+        self._push = self.sending.push
+        self._greet()
+
+    def _greet(self) -> None:
+        limits = self._limits
+        settings = (
+            (MAX_CONCURRENT_STREAMS, limits.n_streams),
+            (INITIAL_WINDOW_SIZE, limits.window_bytes),
+            (MAX_HEADER_LIST_SIZE, limits.header_list_bytes),
+        )
+        self._push(SETTINGS, 0, 0, b"".join(SETTING.pack(*pair) for pair in settings))
+        if limits.window_bytes > DEFAULT_WINDOW_BYTES:
+            growth = limits.window_bytes - DEFAULT_WINDOW_BYTES
+            self._push(WINDOW_UPDATE, 0, 0, UINT32.pack(growth))
+
+    # ------------------------------------------------------------------------------ incoming
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer, cut anywhere, and return what they mean.
+
+        Raises:
+            ProtocolError: The connection is over; a GOAWAY that says why waits in `sending`.
+        """
+        events: list[Event] = []
+        self._events = events
+        self._touched.clear()
+        if self._preface_missing:
+            data = self._cut_preface(data)
+        if self._rest:
+            data = self._rest + data
+        at, end = 0, len(data)
+        while at < end:
+            if self._data_missing:
+                stop = min(at + self._data_missing, end)
+                self._take_data(data, at, stop)
+                at = stop
+                continue
+            if end - at < HEAD_BYTES:
+                break
+            high, low, kind, flags, stream_id = HEAD.unpack_from(data, at)
+            length = high << 8 | low
+            stream_id &= UINT31_MASK
+            self._check_head(kind, length, stream_id)
+            start = at + HEAD_BYTES
+            if kind == DATA and not flags & PADDED:
+                self._begin_data(flags, stream_id, length)
+                at = start
+                continue
+            stop = start + length
+            if stop > end:
+                break
+            self._take_frame(kind, flags, stream_id, data[start:stop])
+            at = stop
+        self._rest = data[at:]
+        return events
+
+    def _cut_preface(self, data: bytes) -> bytes:
+        expected = self._preface_missing[: len(data)]
+        if data[: len(expected)] != expected:
+            self._fail(ErrorCode.PROTOCOL_ERROR, f"this is not HTTP/2: {data[:40]!r}")
+        self._preface_missing = self._preface_missing[len(expected) :]
+        return data[len(expected) :]
+
+    def _check_head(self, kind: int, length: int, stream_id: int) -> None:
+        if length > FRAME_BYTES:
+            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {length} bytes")
+        if not self._settings_seen and kind != SETTINGS:
+            self._fail(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        if self._block_id and (kind != CONTINUATION or stream_id != self._block_id):
+            self._fail(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+
+    def _take_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if kind == DATA:
+            self._take_padded_data(flags, stream_id, payload)
+        elif kind == HEADERS:
+            self._take_headers(flags, stream_id, payload)
+        elif kind == CONTINUATION:
+            self._take_continuation(flags, payload)
+        elif kind == WINDOW_UPDATE:
+            self._take_window_update(stream_id, payload)
+        elif kind == RST_STREAM:
+            self._take_reset(stream_id, payload)
+        elif kind in (SETTINGS, PING, GOAWAY):
+            if stream_id:
+                self._fail(ErrorCode.PROTOCOL_ERROR, "a frame of the connection names a stream")
+            if kind == SETTINGS:
+                self._take_settings(flags, payload)
+            elif kind == PING:
+                self._take_ping(flags, payload)
+            else:
+                self._take_goaway(payload)
+        elif kind == PRIORITY:
+            self._check_size("PRIORITY", payload, 5)
+        elif kind == PUSH_PROMISE:
+            self._fail(ErrorCode.PROTOCOL_ERROR, "a client may not push")
+        # Frames of unknown types are ignored (RFC 9113 4.1).
+
+    def _check_size(self, name: str, payload: bytes, n_bytes: int) -> None:
+        if len(payload) != n_bytes:
+            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"a {name} frame has {len(payload)} bytes")
+
+    def _begin_data(self, flags: int, stream_id: int, length: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id, "DATA")
+        elif stream.inbox.ended:
+            self._refuse(stream, ErrorCode.STREAM_CLOSED)
+            stream = None
+        self._data_stream = stream
+        self._data_missing = length
+        self._data_ends = bool(flags & END_STREAM)
+        if not length:
+            self._end_data()
+
+    def _take_data(self, data: bytes, at: int, end: int) -> None:
+        n_bytes = end - at
+        self._data_missing -= n_bytes
+        self._count_received(self._data_stream, n_bytes)
+        stream = self._data_stream
+        if stream is not None and not stream.gone:
+            inbox = stream.inbox
+            inbox.feed(data, at, end)
+            if self.tally.partial_bytes > self._limits.partial_bytes and inbox.partial_bytes:
+                inbox.fail(Status.RESOURCE_EXHAUSTED, "too many large messages at once")
+            if inbox.ready or inbox.fault is not None:
+                self._touch(stream)
+            elif stream.hungry:
+                self._give_credit(stream)
+        if not self._data_missing:
+            self._end_data()
+
+    def _end_data(self) -> None:
+        stream = self._data_stream
+        if self._data_ends and stream is not None and not stream.gone:
+            stream.inbox.end()
+            self._touch(stream)
+        self._data_stream = None
+
+    def _take_padded_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        body = self._unpadded(flags, payload)
+        self._begin_data(flags, stream_id, len(body))
+        # Padding counts in the windows, and nobody will ever take it.
+        self._count_received(self._data_stream, len(payload) - len(body))
+        if body:
+            self._take_data(body, 0, len(body))
+
+    def _count_received(self, stream: HttpStream | None, n_bytes: int) -> None:
+        self._uncredited_bytes += n_bytes
+        if self._uncredited_bytes > self._tolerated_bytes:
+            self._fail(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is exceeded")
+        self._give_connection_credit()
+        if stream is not None and not stream.gone:
+            stream.uncredited_bytes += n_bytes
+            if stream.uncredited_bytes > self._tolerated_bytes:
+                self._refuse(stream, ErrorCode.FLOW_CONTROL_ERROR)
+
+    def _take_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not stream_id & 1:
+            self._fail(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
+        payload = self._unpadded(flags, payload)
+        if flags & WITH_PRIORITY:
+            if len(payload) < 5:
+                self._fail(ErrorCode.FRAME_SIZE_ERROR, "HEADERS is too short for its priority")
+            payload = payload[5:]
+        self._block_id = stream_id
+        self._block_ends = bool(flags & END_STREAM)
+        self._block = []
+        self._block_bytes = 0
+        self._take_continuation(flags, payload)
+
+    def _take_continuation(self, flags: int, payload: bytes) -> None:
+        stream_id = self._block_id
+        if not stream_id:
+            self._fail(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        self._block.append(payload)
+        self._block_bytes += len(payload)
+        if self._block_bytes > self._limits.header_list_bytes or len(self._block) > BLOCK_FRAMES:
+            self._fail(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too long")
+        if not flags & END_HEADERS:
+            return
+        block, self._block, self._block_id = b"".join(self._block), [], 0
+        try:
+            headers = self._decoder.decode(block)
+        except HeaderBlockInvalid as error:
+            self._fail(ErrorCode.COMPRESSION_ERROR, str(error))
+        self._take_block(stream_id, headers)
+
+    def _take_block(self, stream_id: int, headers: Headers) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None:  # trailers; gRPC gives them no meaning in a request
+            if stream.inbox.ended or not self._block_ends:
+                self._refuse(stream, ErrorCode.PROTOCOL_ERROR)
+            else:
+                stream.inbox.end()
+                self._touch(stream)
+        elif stream_id > self._last_id:
+            self._last_id = stream_id
+            if len(self.streams) >= self._limits.n_streams:
+                self.sending.push_reset(stream_id, ErrorCode.REFUSED_STREAM)
+                return
+            stream = HttpStream(stream_id, self.tally, self.sending.peer_window, self._limits)
+            self.streams[stream_id] = stream
+            self._events.append(HeadersArrived(stream, headers))
+            if self._block_ends:
+                stream.inbox.end()
+                self._touch(stream)
+
+    def _unpadded(self, flags: int, payload: bytes) -> bytes:
+        if not flags & PADDED:
+            return payload
+        if not payload or payload[0] >= len(payload):
+            self._fail(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
+        return payload[1 : len(payload) - payload[0]]
+
+    def _take_settings(self, flags: int, payload: bytes) -> None:
+        if flags & ACK:
+            self._check_size("SETTINGS acknowledgement", payload, 0)
+            if not self._settings_seen:
+                self._fail(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            return
+        if len(payload) % SETTING.size:
+            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS has {len(payload)} bytes")
+        self._settings_seen = True
+        for name, value in SETTING.iter_unpack(payload):
+            if name == INITIAL_WINDOW_SIZE:
+                if value > WINDOW_LIMIT_BYTES:
+                    self._fail(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {value} bytes")
+                growth = value - self.sending.peer_window
+                self.sending.peer_window = value
+                for stream in list(self.streams.values()):
+                    self._grow_window(stream, growth)
+            elif name == MAX_FRAME_SIZE and not FRAME_BYTES <= value < 1 << 24:
+                self._fail(ErrorCode.PROTOCOL_ERROR, f"a largest frame of {value} bytes")
+            # The others limit a table, pushes and streams that we do not make.
+        self._push(SETTINGS, ACK, 0, b"")
+
+    def _take_ping(self, flags: int, payload: bytes) -> None:
+        self._check_size("PING", payload, 8)
+        if not flags & ACK:
+            self._push(PING, ACK, 0, payload)
+
+    def _take_goaway(self, payload: bytes) -> None:
+        if len(payload) < TWO_UINT32.size:
+            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY has {len(payload)} bytes")
+        _, code = TWO_UINT32.unpack_from(payload)
+        # With NO_ERROR the peer only says that it opens no more streams; the end comes by itself.
+        if code != ErrorCode.NO_ERROR:
+            name = ErrorCode(code).name if code in ErrorCode.__members__.values() else str(code)
+            text = payload[TWO_UINT32.size :].decode("utf-8", "backslashreplace")
+            raise ProtocolError(f"The daemon ended the session's connection: {name} {text}".strip())
+
+    def _take_reset(self, stream_id: int, payload: bytes) -> None:
+        self._check_size("RST_STREAM", payload, 4)
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id, "RST_STREAM")
+        else:
+            self._forget(stream)
+            self._events.append(StreamReset(stream))
+
+    def _take_window_update(self, stream_id: int, payload: bytes) -> None:
+        self._check_size("WINDOW_UPDATE", payload, 4)
+        growth = UINT32.unpack(payload)[0] & UINT31_MASK
+        if stream_id == 0:
+            if not growth:
+                self._fail(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
+            self.sending.window += growth
+            if self.sending.window > WINDOW_LIMIT_BYTES:
+                self._fail(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is too large")
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id, "WINDOW_UPDATE")
+        elif not growth:
+            self._refuse(stream, ErrorCode.PROTOCOL_ERROR)
+        else:
+            self._grow_window(stream, growth)
+
+    def _grow_window(self, stream: HttpStream, growth: int) -> None:
+        stream.send_window += growth
+        if stream.send_window > WINDOW_LIMIT_BYTES:
+            self._refuse(stream, ErrorCode.FLOW_CONTROL_ERROR)
+        elif stream.outbox.n_bytes:
+            self.sending.activate(stream)
+
+    def _check_not_idle(self, stream_id: int, name: str) -> None:
+        """Streams that were open are forgotten; what still arrives for them is ignored."""
+        if not stream_id & 1 or stream_id > self._last_id:
+            self._fail(ErrorCode.PROTOCOL_ERROR, f"{name} on stream {stream_id}, which is not open")
+
+    def _touch(self, stream: HttpStream) -> None:
+        if stream not in self._touched:
+            self._touched.add(stream)
+            self._events.append(BodyArrived(stream))
+
+    def _fail(self, code: ErrorCode, text: str) -> NoReturn:
+        reason = text.encode()[:1000]
+        self._push(GOAWAY, 0, 0, TWO_UINT32.pack(self._last_id, code) + reason)
+        raise ProtocolError(f"The daemon broke a rule of HTTP/2: {text} ({code.name}).")
+
+    # -------------------------------------------------------------------- what handlers do
+
+    def take(self, stream: HttpStream) -> bytes:
+        """Take the oldest message of an inbox that has one, and give credit for it."""
+        stream.hungry = False
+        body = stream.inbox.take()
+        self._give_credit(stream)
+        return body
+
+    def take_all(self, stream: HttpStream) -> list[bytes]:
+        """Take the messages of an inbox, and give credit for them."""
+        stream.hungry = False
+        bodies = stream.inbox.take_all()
+        self._give_credit(stream)
+        return bodies
+
+    def wait(self, stream: HttpStream) -> None:
+        """Note that a handler waits for a message and has taken all that are whole."""
+        stream.hungry = True
+        self._give_credit(stream)
+
+    def finish(self, stream: HttpStream, end_fields: bytes, *, ok: bool) -> None:
+        """End a stream: what is queued goes out, then the last header block."""
+        if stream.gone:
+            return
+        # Nobody reads any more. A call that succeeds has two header blocks even if it has no message;
+        # one that fails at once has one (gRPC calls it Trailers-Only).
+        stream.inbox.discard()
+        stream.inbox.fail(Status.CANCELLED, "the call has ended")
+        if ok:
+            self.sending.answer(stream)
+        self.sending.finish(stream, end_fields)
+
+    def answer_http(self, stream: HttpStream, fields: bytes) -> None:
+        """Answer with one header block that is no gRPC."""
+        stream.answered = True
+        self.sending.finish(stream, fields)
+
+    def reset(self, stream: HttpStream, code: ErrorCode) -> None:
+        """End a stream now."""
+        if not stream.gone:
+            self.sending.push_reset(stream.id, code)
+            self._forget(stream)
+
+    def _refuse(self, stream: HttpStream, code: ErrorCode) -> None:
+        self.reset(stream, code)
+        self._events.append(StreamReset(stream))
+
+    def _forget(self, stream: HttpStream) -> None:
+        stream.gone = True
+        stream.inbox.discard()
+        stream.outbox.discard()
+        del self.streams[stream.id]
+        self._give_connection_credit()
+
+    def _give_credit(self, stream: HttpStream) -> None:
+        inbox = stream.inbox
+        held = 0 if stream.hungry else inbox.unread_bytes + inbox.partial_bytes
+        free = stream.uncredited_bytes - held
+        if free >= self._half_window_bytes and not (inbox.ended or stream.gone):
+            stream.uncredited_bytes -= free
+            self._push(WINDOW_UPDATE, 0, stream.id, UINT32.pack(free))
+        self._give_connection_credit()
+
+    def _give_connection_credit(self) -> None:
+        if (
+            self._uncredited_bytes >= self._half_window_bytes
+            and self.tally.unread_bytes <= self._limits.unread_bytes
+        ):
+            self._push(WINDOW_UPDATE, 0, 0, UINT32.pack(self._uncredited_bytes))
+            self._uncredited_bytes = 0

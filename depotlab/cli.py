@@ -1,0 +1,256 @@
+"""The `depotlab` command: provide, start, look at and stop the engine on this computer.
+
+May import: everything below. Exit codes: 0 done; 1 it failed, or `doctor` found what stops the
+engine; 2 the command line is wrong; 3 the engine does not run (`status`, `logs`); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from depotlab.errors import DepotlabError
+
+__all__ = ["main"]
+
+OK, FAILED, NOT_RUNNING, INTERRUPTED = 0, 1, 3, 130
+_LOG_LINES = 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    do: Callable[[argparse.Namespace], int] = options.do
+    try:
+        return do(options)
+    except DepotlabError as error:
+        _say(f"{error}", to_error=True)
+        return FAILED
+    except KeyboardInterrupt:
+        _say("interrupted", to_error=True)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, had enough
+        sys.stderr.close()
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="depotlab", description="Build container images: the engine on this computer."
+    )
+    parser.add_argument("--version", action="version", version=f"depotlab {_version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    doctor = commands.add_parser("doctor", help="say what is here, what is missing, how to fix it")
+    doctor.add_argument(
+        "--network", action="store_true", help="also ask whether Docker Hub answers"
+    )
+    _state_option(doctor)
+    doctor.set_defaults(do=_doctor)
+
+    engine = commands.add_parser("engine", help="the engine on this computer")
+    verbs = engine.add_subparsers(metavar="VERB", required=True)
+    for name, do, text in (
+        ("install", _install, "provide buildkitd and the registry"),
+        ("start", _start, "start it, and keep it until `stop`"),
+        ("status", _status, "say whether it runs, where, and who uses it"),
+        ("stop", _stop, "end it now, whoever uses it"),
+        ("seed", _seed, "put a busybox image into its registry, for use with no network"),
+        ("logs", _logs, "show the end of its log"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=text)
+        verb.set_defaults(do=do)
+        if name == "install":
+            verb.add_argument(
+                "--url", help="folder with the release archives (default: DEPOTLAB_ENGINE_URL)"
+            )
+        else:
+            _state_option(verb)
+        if name == "logs":
+            verb.add_argument(
+                "-n", "--lines", type=_count, default=_LOG_LINES, help="how many (default: 40)"
+            )
+            verb.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+            verb.add_argument(
+                "which",
+                nargs="?",
+                choices=("buildkitd", "registry", "supervisor"),
+                default="buildkitd",
+                help="whose (default: buildkitd)",
+            )
+    return parser
+
+
+def _state_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state", metavar="DIR", type=Path, help="folder of its state (default: DEPOTLAB_STATE)"
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return number
+
+
+# ----------------------------------------------------------------------------------- commands
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from depotlab.local import doctor, render_checks
+
+    checks = doctor(state_dir=options.state, network=options.network)
+    _say(render_checks(checks, width=max(60, shutil.get_terminal_size().columns)))
+    wrong = [check.name for check in checks if check.ok is False]
+    if wrong:
+        _say(f"\nThe engine cannot run yet: {', '.join(wrong)}.")
+        return FAILED
+    _say("\nThe engine can run here.")
+    return OK
+
+
+def _install(options: argparse.Namespace) -> int:
+    from depotlab.local import install
+
+    programs = install(on_progress=_progress, url=options.url)
+    found = (programs.buildkitd, programs.registry, programs.buildctl, programs.runtime)
+    _table([(p.name, f"{p.version}  {p.host_path}") for p in found if p is not None])
+    if programs.runtime is None:
+        _say("An OCI runtime is missing; `depotlab doctor` has the command for this system.")
+        return FAILED
+    return OK
+
+
+def _start(options: argparse.Namespace) -> int:
+    from depotlab.local import start
+
+    with start(state_dir=options.state, on_progress=_progress, keep=True) as engine:
+        _table(
+            [
+                ("buildkitd", f"{engine.version}  (process {engine.pid})"),
+                ("address", engine.address),
+                ("registry", engine.registry),
+                ("log", str(engine.log_path)),
+            ]
+        )
+    _say("It stays until `depotlab engine stop`. For other tools:")
+    _say(f"  export BUILDKIT_HOST={engine.address}")
+    return OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    from depotlab.local import status
+
+    found = status(state_dir=options.state)
+    rows = [("engine", found.phase), ("state", str(found.state_dir))]
+    if found.phase != "stopped":
+        users = ", ".join(map(str, found.lease_pids)) or "nobody"
+        kept = " (kept until `depotlab engine stop`)" if found.held else ""
+        rows += [
+            ("buildkitd", f"{found.version}  (process {found.pid})"),
+            ("address", found.address),
+            ("registry", found.registry),
+            ("used by", f"{users}{kept}"),
+            ("up for", _duration(found.started_at)),
+        ]
+    elif found.last_end:
+        rows.append(("last ended", f"because {found.last_end}"))
+    rows.append(("log", str(found.log_path)))
+    _table(rows)
+    return OK if found.running else NOT_RUNNING
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from depotlab.local import stop
+
+    _say("stopped" if stop(state_dir=options.state) else "it was not running")
+    return OK
+
+
+def _seed(options: argparse.Namespace) -> int:
+    from depotlab.local import seed
+
+    seeded = seed(state_dir=options.state, on_progress=_progress)
+    _table(
+        [
+            ("image", seeded.refs[0]),
+            ("also", ", ".join(ref.rpartition(":")[2] for ref in seeded.refs[1:])),
+            ("digest", seeded.digest),
+            ("registry", seeded.registry),
+        ]
+    )
+    return OK
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from depotlab.local import status
+
+    path = status(state_dir=options.state).log_path.with_name(f"{options.which}.log")
+    try:
+        file = path.open(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        _say(f"there is no log yet: {path}", to_error=True)
+        return NOT_RUNNING
+    with file:
+        lines = file.readlines()
+        _say("".join(lines[max(0, len(lines) - options.lines) :]), end="")
+        while options.follow:
+            if path.stat().st_size < file.tell():  # it was rotated
+                file.seek(0)
+            _say(file.read(), end="")
+            time.sleep(0.3)
+    return OK
+
+
+# -------------------------------------------------------------------------------------- output
+
+
+def _say(text: str, *, end: str = "\n", to_error: bool = False) -> None:
+    stream = sys.stderr if to_error else sys.stdout
+    stream.write(text + end)
+    stream.flush()
+
+
+def _progress(line: str) -> None:
+    # On stderr, so that the output proper can be piped.
+    _say(f"… {line}", to_error=True)
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    _say("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+
+
+def _duration(since: datetime | None) -> str:
+    if since is None:
+        return "?"
+    seconds = int((datetime.now(UTC) - since).total_seconds())
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _version() -> str:
+    try:
+        return version("depotlab")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""A real JupyterLab and a real browser for tests: start, open, run, look, stop.
+
+The server listens on loopback with a token and directories of its own, so that nothing of a
+user's settings shows; the browser is the system's Chromium, never one that playwright downloads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parents[2]
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_BROWSER_ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--mute-audio",
+)
+_READY = """async () => {
+  const w = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+  if (!w || !w.context || !w.sessionContext) return false;
+  await w.context.ready; await w.sessionContext.ready;
+  const k = w.sessionContext.session && w.sessionContext.session.kernel;
+  if (!k || k.connectionStatus !== 'connected') return false;
+  await k.info; return k.status === 'idle'; }"""
+_LOADED = """async () => {
+  const w = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+  if (!w || !w.context) return false;
+  await w.context.ready; return w.content.widgets.length > 0; }"""
+
+
+def artifacts() -> Path:
+    """Where pictures go: `DEPOTLAB_ARTIFACTS`, else `build/screenshots` of the checkout."""
+    folder = Path(os.environ.get("DEPOTLAB_ARTIFACTS", REPO / "build" / "screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def chromium() -> str | None:
+    return next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
+
+
+def write_notebook(path: Path, cells: Sequence[str]) -> None:
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(notebook, str(path))
+
+
+@dataclass
+class Lab:
+    """A running server. `root` is the folder that it shows."""
+
+    port: int
+    token: str
+    root: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def page(self, browser: Any, notebook: str, **options: Any) -> LabPage:
+        """Open a notebook of `root` in a fresh page and workspace."""
+        context = browser.new_context(
+            viewport=options.pop("viewport", {"width": 1100, "height": 800}), **options
+        )
+        page = LabPage(self, context.new_page(), notebook, f"test-{secrets.token_hex(4)}")
+        page.goto()
+        return page
+
+
+@contextmanager
+def running_lab(root: Path, state: Path) -> Iterator[Lab]:
+    """Start JupyterLab on a free loopback port, and stop that very process at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    env = dict(os.environ)
+    for name in (
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+        "IPYTHONDIR",
+    ):
+        folder = state / name.lower()
+        folder.mkdir(parents=True, exist_ok=True)
+        env[name] = str(folder)
+    env["PYTHONPATH"] = os.pathsep.join([str(REPO), *filter(None, [env.get("PYTHONPATH")])])
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+        *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"),
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        *("--LabApp.news_url=None", "--LabApp.extension_manager=readonly"),
+        "--LabApp.expose_app_in_browser=True",
+    ]
+    with (state / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, cwd=root, stdout=log, stderr=log)
+        lab = Lab(port, token, root, process)
+        try:
+            _wait_for_server(lab, state / "server.log")
+            yield lab
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for_server(lab: Lab, log: Path, *, timeout_s: float = 60.0) -> None:
+    give_up_s = time.monotonic() + timeout_s
+    while time.monotonic() < give_up_s:
+        if lab.process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{lab.url}/api/status?token={lab.token}", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+@contextmanager
+def running_browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium(), headless=True, args=list(_BROWSER_ARGS)
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class LabPage:
+    """One notebook, open in the browser."""
+
+    def __init__(self, lab: Lab, page: Any, notebook: str, workspace: str) -> None:
+        self.lab = lab
+        self.page = page
+        self.notebook = notebook
+        self._workspace = workspace
+
+    def goto(self, *, with_kernel: bool = True) -> None:
+        """Load the page (again), and wait until the notebook can be used."""
+        path = f"{self.lab.url}/lab/workspaces/{self._workspace}/tree/{self.notebook}"
+        self.page.goto(f"{path}?token={self.lab.token}&reset")
+        self.wait_until(_READY if with_kernel else _LOADED, timeout_s=60)
+
+    def wait_until(self, script: str, *, timeout_s: float) -> None:
+        """Ask again and again until an async function of the page says true."""
+        from playwright.sync_api import Error
+
+        give_up_s = time.monotonic() + timeout_s
+        answer: object = None
+        while time.monotonic() < give_up_s:
+            try:
+                answer = self.page.evaluate(script)
+            except Error as error:  # the page went elsewhere while it thought about it
+                answer = error
+            if answer is True:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"the page never became ready: {answer!r}")
+
+    def command(self, name: str, **arguments: object) -> None:
+        """Begin a command of the front end, without waiting for its end."""
+        self.page.evaluate(
+            "([name, args]) => { window.jupyterapp.commands.execute(name, args); }",
+            [name, arguments],
+        )
+
+    def start_cell(self, index: int) -> None:
+        self.page.evaluate(
+            "i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = i; }", index
+        )
+        self.command("notebook:run-cell")
+
+    def wait_for_cell(self, index: int, *, timeout_s: float = 60.0) -> None:
+        """Wait until the cell's prompt is a number again."""
+        self.page.wait_for_function(
+            """i => { const c = window.jupyterapp.shell.currentWidget.content.widgets[i];
+                      const text = c.node.querySelector('.jp-InputPrompt').textContent;
+                      return /\\[\\d+\\]/.test(text); }""",
+            arg=index,
+            timeout=timeout_s * 1000,
+        )
+
+    def run_cell(self, index: int, *, timeout_s: float = 60.0) -> None:
+        self.start_cell(index)
+        self.page.wait_for_timeout(150)
+        self.wait_for_cell(index, timeout_s=timeout_s)
+
+    def outputs(self, index: int) -> list[dict[str, Any]]:
+        """The outputs as they will be saved."""
+        script = (
+            "i => JSON.stringify(window.jupyterapp.shell.currentWidget"
+            ".content.widgets[i].model.outputs.toJSON())"
+        )
+        found: list[dict[str, Any]] = json.loads(self.page.evaluate(script, index))
+        return found
+
+    def text(self, index: int) -> str:
+        """What a reader sees below the cell."""
+        return str(self._output(index).inner_text())
+
+    def save(self) -> dict[str, Any]:
+        """Save, and return the file."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+        loaded: dict[str, Any] = json.loads((self.lab.root / self.notebook).read_text())
+        return loaded
+
+    def shut_down_kernel(self) -> None:
+        self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()",
+        )
+
+    def theme(self, name: str) -> None:
+        self.command("apputils:change-theme", theme=name)
+        self.page.wait_for_timeout(800)
+
+    def picture(self, name: str, index: int | None = None) -> Path:
+        """Save a picture of the page, or of one cell's output, and return where it is."""
+        path = artifacts() / f"{name}.png"
+        for toast in self.page.query_selector_all(".Toastify, .jp-toast-container"):
+            toast.evaluate("node => node.remove()")
+        if index is None:
+            self.page.screenshot(path=str(path))
+        else:
+            self._output(index).screenshot(path=str(path))
+        return path
+
+    def close(self) -> None:
+        self.page.context.close()
+
+    def _output(self, index: int) -> Any:
+        return self.page.locator(".jp-Cell").nth(index).locator(".jp-OutputArea").first

@@ -1,0 +1,60 @@
+"""A real CNCF registry that wants a password, on loopback, for as long as a block lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import bcrypt
+
+from depotlab._local import find_programs
+
+
+@contextlib.contextmanager
+def private_registry(*, user: str, password: str) -> Iterator[str]:
+    """Yield `localhost:PORT` of a registry with basic authentication."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        secret = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+        (root / "htpasswd").write_text(f"{user}:{secret}\n")
+        (root / "config.yml").write_text(
+            "version: 0.1\nlog: {level: error}\n"
+            f"storage: {{filesystem: {{rootdirectory: {root}/data}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}'}}\n"
+            f"auth: {{htpasswd: {{realm: test, path: {root}/htpasswd}}}}\n"
+        )
+        program = find_programs().registry
+        server = subprocess.Popen(
+            [program, "serve", str(root / "config.yml")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _wait_until_it_answers(port)
+            yield f"localhost:{port}"
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def _wait_until_it_answers(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1)
+        except urllib.error.HTTPError:
+            return  # 401: it answers
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
