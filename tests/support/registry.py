@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bcrypt
 
-from depotlab._local import find_programs
+from depotlab._local import install
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def private_registry(*, user: str, password: str) -> Iterator[str]:
             f"http: {{addr: '127.0.0.1:{port}'}}\n"
             f"auth: {{htpasswd: {{realm: test, path: {root}/htpasswd}}}}\n"
         )
-        program = find_programs().registry
+        program = str(install().registry.path)
         server = subprocess.Popen(
             [program, "serve", str(root / "config.yml")],
             stdout=subprocess.DEVNULL,

@@ -1,0 +1,58 @@
+"""`make bench`: every figure that the README claims, measured in one run and printed.
+
+Absolute seconds differ between machines and hours; the ratios are what the README quotes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from depotlab import _local as engine_room
+from tests.benchmarks import cached_build
+
+IMPORT_ROUNDS = 9
+
+
+def import_ms() -> tuple[float, list[str]]:
+    """Median time of `import depotlab` in ms, and the heavy packages it loads (none, we hope)."""
+    code = (
+        "import time; a = time.perf_counter(); import depotlab; b = time.perf_counter(); import sys; "
+        "heavy = [m for m in ('grpc', 'google.protobuf', 'ipywidgets', 'IPython', 'rich', 'h2') if m in sys.modules]; "
+        "print((b - a) * 1000, *heavy)"
+    )
+    times, heavy = [], []
+    for _ in range(IMPORT_ROUNDS):
+        words = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout.split()
+        times.append(float(words[0]))
+        heavy = words[1:]
+    return statistics.median(times), heavy
+
+
+def main() -> int:
+    milliseconds, heavy = import_ms()
+    print(f"import depotlab: {milliseconds:.0f} ms, heavy packages loaded: {heavy or 'none'}")
+    programs = engine_room.install()
+    assert programs.buildctl is not None, "the comparison needs buildctl"
+    buildctl = programs.buildctl.path
+    with tempfile.TemporaryDirectory(prefix="dl-") as folder:
+        engine = engine_room.start(state_dir=Path(folder) / "engine")
+        try:
+            figures = cached_build.run(engine.address, str(buildctl))
+        finally:
+            engine.close()
+            engine_room.stop(state_dir=Path(folder) / "engine")
+    print(
+        f"fully cached tiny Dockerfile build: {figures['ours_s'] * 1000:.0f} ms, "
+        f"buildctl {figures['buildctl_s'] * 1000:.0f} ms, ratio {figures['ratio']:.2f}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

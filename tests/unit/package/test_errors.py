@@ -1,0 +1,85 @@
+import copy
+import inspect
+import pickle
+
+import pytest
+
+from depotlab import errors
+from depotlab.errors import (
+    DaemonError,
+    DepotlabError,
+    EngineError,
+    ImageNotFound,
+    MissingExtra,
+    SourceLocation,
+    StepFailed,
+)
+
+TEXT = "one\ntwo\nthree\nfour\nfive\nsix\nseven\n"
+EXAMPLES = [
+    StepFailed(
+        "failed",
+        step="RUN x",
+        exit_code=3,
+        log_tail=("a", "b"),
+        hint="try",
+        locations=(SourceLocation("cell [3]", 4, 4, TEXT),),
+        vertex="sha256:1",
+    ),
+    ImageNotFound("none", ref="x:1", hint="check", code="NOT_FOUND"),
+    EngineError("down", hint="start it", log_tail=("last",)),
+    MissingExtra("widgets", extra="notebook"),
+    errors.BuildTimeout("slow", timeout_s=3.0),
+    errors.Unreachable("gone", address="unix:///x"),
+    errors.ReferenceInvalid("bad", ref="X"),
+    errors.ContextError("none", path="/x"),
+    errors.GraphError("bad", location=SourceLocation("f.py", 1, 1)),
+    errors.RegistryError("no", host="h"),
+]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy], ids=["pickle", "copy"])
+def test_errors_survive_the_way_between_processes(error, again):
+    other = again(error)
+    assert type(other) is type(error)
+    assert other.__dict__ == error.__dict__
+    assert str(other) == str(error)
+
+
+def test_every_class_is_listed_and_is_one_of_ours():
+    classes = {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, BaseException) and not name.startswith("_")
+    }
+    assert set(classes) == set(errors.__all__) - {"SourceLocation"}
+    for value in classes.values():
+        assert issubclass(value, DepotlabError)
+        assert value is DepotlabError or value.blame != "unknown"
+
+
+def test_the_text_ends_with_the_hint_or_the_output():
+    text = str(EXAMPLES[0])
+    assert text.splitlines()[0] == "failed"
+    assert "at cell [3], line 4:" in text
+    assert "> 4 | four" in text
+    assert "  1 | one" in text and "  7 | seven" in text
+    assert text.endswith("    a\n    b")
+    assert "hint: try" in text
+
+
+def test_a_place_without_text_has_no_excerpt():
+    assert SourceLocation("x", 3, 3).excerpt() == ""
+    assert SourceLocation("x", 30, 30, TEXT).excerpt() == ""
+
+
+def test_notebooks_show_a_short_traceback():
+    assert EXAMPLES[1]._render_traceback_() == ["ImageNotFound: none\n  hint: check"]
+
+
+def test_standard_types_are_kept_for_those_who_catch_them():
+    assert isinstance(EXAMPLES[3], ImportError)
+    assert isinstance(EXAMPLES[4], TimeoutError)
+    assert issubclass(errors.UsageError, ValueError)
+    assert not issubclass(DaemonError, ValueError)

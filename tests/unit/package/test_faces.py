@@ -1,0 +1,40 @@
+"""The blocking and the awaitable face use the same words."""
+
+import inspect
+
+import pytest
+
+from depotlab import aio, client
+
+VERBS = [n for n in dir(client.Client) if not n.startswith("_")]
+
+
+def shape(function):
+    signature = inspect.signature(function)
+    return [(p.name, p.kind, p.default, p.annotation) for p in signature.parameters.values()]
+
+
+def test_both_faces_have_the_same_verbs():
+    assert [n for n in dir(aio.Client) if not n.startswith("_")] == VERBS
+    assert sorted(client.__all__) == sorted(aio.__all__)
+
+
+@pytest.mark.parametrize("name", [n for n in VERBS if callable(getattr(client.Client, n))])
+def test_a_verb_has_one_signature(name):
+    blocking, awaitable = getattr(client.Client, name), getattr(aio.Client, name)
+    assert shape(blocking) == shape(awaitable)
+    assert inspect.signature(blocking).return_annotation == inspect.signature(awaitable).return_annotation
+
+
+@pytest.mark.parametrize("name", ["connect", "local"])
+def test_a_door_has_one_signature(name):
+    assert shape(getattr(client, name)) == shape(getattr(aio, name))
+    assert inspect.iscoroutinefunction(getattr(aio, name))
+
+
+@pytest.mark.parametrize("face", [client, aio])
+def test_every_public_name_has_a_docstring(face):
+    for name in face.__all__:
+        assert inspect.getdoc(getattr(face, name))
+    for name in VERBS:
+        assert inspect.getdoc(getattr(face.Client, name)), name
