@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from depotlab._portal import portal
 from depotlab._rpc import TLS
@@ -165,7 +166,7 @@ class Client:
         if self._engine is not None:
             self._engine.close()
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -180,7 +181,9 @@ class Client:
         return f"<depotlab client of {self.address}>"
 
 
-async def connect(address: str | None = None, *, tls: TLS | None = None, auth: Auth = None) -> Client:
+async def connect(
+    address: str | None = None, *, tls: TLS | None = None, auth: Auth = None
+) -> Client:
     """Make a client of a BuildKit daemon.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from depotlab._portal import portal
 from depotlab._rpc import TLS
@@ -157,7 +158,7 @@ class Client:
         if self._engine is not None:
             self._engine.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -269,6 +269,7 @@ class StepFailed(DaemonError):
 
     @property
     def cell(self) -> SourceLocation | None:
+        """Where the step was asked for."""
         return self.locations[0] if self.locations else None
 
     def __str__(self) -> str:

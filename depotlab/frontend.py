@@ -86,7 +86,7 @@ def dockerfile(
     labels: Mapping[str, str] | None = None,
     no_cache: bool | Sequence[str] = False,
 ) -> Dockerfile:
-    """Say which Dockerfile to build, and with what.
+    r"""Say which Dockerfile to build, and with what.
 
     Args:
         context: Directory that `COPY` reads from, or the URL of a git repository or tar archive, which the
@@ -103,7 +103,7 @@ def dockerfile(
         UsageError: Arguments that contradict each other.
 
     Example:
-        >>> dockerfile(text="FROM busybox\\nRUN echo hi")
+        >>> dockerfile(text="FROM busybox\nRUN echo hi")
         <Dockerfile text with an empty context>
     """
     for name, value in (("args", args), ("labels", labels)):
@@ -138,7 +138,7 @@ def dockerfile(
         # As the Docker CLI: a path of its own when it is absolute or exists from here, else in the context.
         if path.is_absolute() or (not (directory / path).is_file() and path.is_file()):
             directory, name = path.absolute().parent, path.name
-    value = Dockerfile(
+    request = Dockerfile(
         context=where,
         filename=name,
         directory=directory,
@@ -148,8 +148,8 @@ def dockerfile(
         labels=dict(labels or {}),
         no_cache=stages,
     )
-    value.check()
-    return value
+    request.check()
+    return request
 
 
 def _check_directory(path: Path) -> None:

@@ -32,7 +32,9 @@ def no_leaked_threads(request: pytest.FixtureRequest) -> Iterator[None]:
     deadline = time.monotonic() + 3.0
     while True:
         leaked = [
-            t for t in threading.enumerate() if t not in before and not t.name.startswith(LASTING_THREADS)
+            t
+            for t in threading.enumerate()
+            if t not in before and not t.name.startswith(LASTING_THREADS)
         ]
         if not leaked:
             return

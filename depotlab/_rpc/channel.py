@@ -14,10 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -261,7 +261,10 @@ def _reason(endpoint: Endpoint, timeout_s: float) -> tuple[str, str]:
         )
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "error")
-        return f"{where} cannot be reached: {error.strerror or error} ({name}).", "check the address"
+        return (
+            f"{where} cannot be reached: {error.strerror or error} ({name}).",
+            "check the address",
+        )
     return (
         f"{where} accepts connections, but does not speak gRPC as a BuildKit daemon does.",
         "check that it is buildkitd, and whether it expects TLS (pass tls=depotlab.TLS(...))",
@@ -297,7 +300,7 @@ def _tls_reason(endpoint: Endpoint, plain: socket.socket) -> tuple[str, str]:
 def _owner(path: str) -> str:
     """Describe who owns a socket, as ` (mode 0660, owner 0:998)`, or nothing when unknown."""
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return ""
     return f" (mode {found.st_mode & 0o7777:04o}, owner {found.st_uid}:{found.st_gid})"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from depotlab._rpc import Channel, Endpoint
-from depotlab._session import Credentials, Session
+from depotlab._session import Credentials, MemoryTree, Session
 from depotlab._verbs.request import BuildRequest, check_locals
 from depotlab.buildkit import (
     Bridge,
@@ -24,9 +22,9 @@ from depotlab.buildkit import (
     new_ref,
     solve,
 )
-from depotlab.errors import BuildCanceled, BuildTimeout, DaemonError, StepFailed
+from depotlab.errors import BuildCanceled, BuildTimeout, StepFailed
 from depotlab.frontend import Dockerfile
-from depotlab.llb import Definition, ImageConfig, State, scratch, unresolved
+from depotlab.llb import Definition, ImageConfig, Platform, State, unresolved
 from depotlab.progress import BuildEnded, BuildStarted, Fold, Phase
 
 __all__ = ["Answer", "Builder"]
@@ -73,9 +71,11 @@ class Builder:
         return self._channel
 
     async def info(self) -> DaemonInfo:
+        """Ask for the version."""
         return await daemon_info(await self.connect())
 
     async def workers(self) -> tuple[Worker, ...]:
+        """List the workers, the default one first."""
         return await list_workers(await self.connect())
 
     async def platform(self, channel: Channel) -> str:
@@ -85,6 +85,7 @@ class Builder:
         return next(iter(self._workers[0].platforms), "linux/amd64")
 
     async def close(self) -> None:
+        """Close the connection; running builds end."""
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
@@ -132,18 +133,21 @@ class Builder:
             return await self._build_dockerfile(request, request.target, fold)
         return await self._build_graph(request, request.target, fold)
 
-    def _session(self, request: BuildRequest, folders: Mapping[str, Path]) -> Session:
+    def _session(self, request: BuildRequest, folders: Mapping[str, Path | MemoryTree]) -> Session:
         return Session(folders, auth={**self._auth, **request.auth})
 
     async def _build_graph(self, request: BuildRequest, state: State, fold: Fold) -> Answer:
         """Build a graph as our own frontend: resolve image configurations, solve, return."""
         unique_id = secrets.token_hex(13)
         channel = await self.connect()
-        platform = request.platform or await self.platform(channel)
+        platform = Platform.parse(request.platform or await self.platform(channel))
 
         def marshal(graph: State) -> Definition:
             return graph.marshal(
-                platform, local_unique_id=unique_id, ignore_cache=request.no_cache, sources=True
+                platform,
+                local_unique_id=unique_id,
+                ignore_cache=request.no_cache,
+                source="calls",
             )
 
         # What is impossible is found here, before anything is sent.
@@ -153,16 +157,18 @@ class Builder:
 
         async def run(bridge: Bridge) -> None:
             wanted = unresolved(state, platform)
-            found = await asyncio.gather(*(bridge.resolve_image(ref, p) for ref, p in wanted))
-            configs = {
-                key: ImageConfig.from_json(image.config)
-                for key, image in zip(wanted, found, strict=True)
+            found = await asyncio.gather(
+                *(bridge.resolve_image(image.ref, str(image.platform)) for image in wanted)
+            )
+            configs: dict[tuple[str, Platform | None], ImageConfig] = {
+                image: ImageConfig.from_json(answer.config)
+                for image, answer in zip(wanted, found, strict=True)
             }
-            graph = state.resolved(configs, platform) if configs else state
+            graph = state.resolved(configs, platform=platform) if configs else state
             definition = marshal(graph)
             sent.append(definition)
-            ref = await bridge.solve(definition.to_bytes()) if definition.ops else ""
-            config = graph.image_config().to_json(platform=platform)
+            ref = await bridge.solve(definition.to_bytes()) if definition.head else ""
+            config = graph.image_config().to_json(platform)
             await bridge.finish(ref, {"containerimage.config": config})
 
         spec = SolveSpec(ref=new_ref(), exporters=request.outputs, run=run)
@@ -174,31 +180,25 @@ class Builder:
         self, request: BuildRequest, target: Dockerfile, fold: Fold
     ) -> Answer:
         channel = await self.connect()
-        with tempfile.TemporaryDirectory(prefix="depotlab-") as spare:
-            attrs, inputs, folders = dockerfile_request(target, request, Path(spare))
-            spec = SolveSpec(
-                ref=new_ref(),
-                frontend="dockerfile.v0",
-                attrs=attrs,
-                inputs=inputs,
-                exporters=request.outputs,
-            )
-            response = await solve(channel, spec, self._session(request, folders), fold.feed)
+        attrs, folders = dockerfile_request(target, request)
+        spec = SolveSpec(
+            ref=new_ref(), frontend="dockerfile.v0", attrs=attrs, exporters=request.outputs
+        )
+        response = await solve(channel, spec, self._session(request, folders), fold.feed)
         return Answer(spec.ref, response, None)
 
 
 def dockerfile_request(
-    target: Dockerfile, request: BuildRequest, spare: Path
-) -> tuple[dict[str, str], dict[str, bytes], dict[str, Path]]:
-    """Return the frontend's options, its inputs, and the directories that the session serves.
+    target: Dockerfile, request: BuildRequest
+) -> tuple[dict[str, str], dict[str, Path | MemoryTree]]:
+    """Return the frontend's options, and the directories that the session serves.
 
-    A Dockerfile given as text goes in as an input, a graph with one file, so that nothing is written
-    to disk. The frontend ignores inputs when the context is remote; then the text is served from `spare`, and
-    `dockerfilekey` makes the frontend ask for it. Source: moby/buildkit `frontend/dockerui/context.go`.
+    A Dockerfile given as text is a directory that exists only in memory. With a remote context the frontend
+    takes the Dockerfile from there, unless `dockerfilekey` says that it is ours.
+    Source: moby/buildkit `frontend/dockerui/context.go`.
     """
     attrs: dict[str, str] = {"filename": target.filename}
-    inputs: dict[str, bytes] = {}
-    folders: dict[str, Path] = {}
+    folders: dict[str, Path | MemoryTree] = {}
     if target.target:
         attrs["target"] = target.target
     if request.platform:
@@ -211,23 +211,17 @@ def dockerfile_request(
         attrs["no-cache"] = ""
     elif target.no_cache:
         attrs["no-cache"] = ",".join(target.no_cache)
-    if target.directory is not None:
+    if target.text is not None:
+        folders["dockerfile"] = MemoryTree({"Dockerfile": target.text})
+    elif target.directory is not None:
         folders["dockerfile"] = target.directory
     if isinstance(target.context, str):
         attrs["context"] = target.context
-        if target.text is not None:
-            (spare / "Dockerfile").write_text(target.text)
-            folders["dockerfile"] = spare
+        if "dockerfile" in folders:
             attrs["dockerfilekey"] = "dockerfile"
     else:
-        if target.context is not None:
-            folders["context"] = target.context
-        else:
-            inputs["context"] = scratch().mkdir("/").marshal("linux/amd64").to_bytes()
-        if target.text is not None:
-            file = scratch().mkfile("/Dockerfile", target.text.encode())
-            inputs["dockerfile"] = file.marshal("linux/amd64").to_bytes()
-    return attrs, inputs, folders
+        folders["context"] = target.context if target.context is not None else MemoryTree({})
+    return attrs, folders
 
 
 def _end(fold: Fold, phase: Phase, error: str = "") -> None:
@@ -239,7 +233,9 @@ def _complete(error: StepFailed, fold: Fold) -> None:
     snapshot = fold.snapshot(at_ns=time.time_ns())
     step = next((s for s in snapshot.steps if error.vertex in (s.digest, *s.members)), None)
     if step is None and len(snapshot.failed) == 1:
-        step = snapshot.failed[0]  # daemons rename a vertex when its op also occurs with ignore-cache
+        step = snapshot.failed[
+            0
+        ]  # daemons rename a vertex when its op also occurs with ignore-cache
     if step is not None:
         error.step = step.name
         error.log_tail = tuple(line.text for line in step.log.lines(20))

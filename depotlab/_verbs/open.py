@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from depotlab import local as engine_room
+from depotlab import _local as engine_room
 from depotlab._rpc import DEFAULT_ADDRESS, TLS, Endpoint
 from depotlab._verbs.builder import Builder
 from depotlab._verbs.request import Auth, check_auth
@@ -38,7 +38,9 @@ def open_builder(address: str | None, *, tls: TLS | None, auth: Auth) -> Opened:
         address = os.environ.get("BUILDKIT_HOST") or None
     if address is None:
         if tls is not None:
-            raise UsageError("tls= needs an address.", hint="write connect('tcp://host:port', tls=...)")
+            raise UsageError(
+                "tls= needs an address.", hint="write connect('tcp://host:port', tls=...)"
+            )
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
         usual = [DEFAULT_ADDRESS]
         if runtime:

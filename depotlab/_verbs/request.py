@@ -134,7 +134,9 @@ def check_auth(auth: Auth) -> dict[str, Credentials]:
     for host, value in (auth or {}).items():
         if isinstance(value, Credentials):
             checked[host] = value
-        elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        elif (
+            isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, str) for v in value)
+        ):
             checked[host] = Credentials(*value)
         else:
             raise UsageError(

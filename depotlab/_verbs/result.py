@@ -72,7 +72,9 @@ class BuildResult:
         return f"{verb} {', '.join(self.names) or 'image'} {self.digest}"
 
     def __repr__(self) -> str:
-        return f"<BuildResult {self._headline()}, {len(self.steps)} steps in {self.duration_s:.1f} s>"
+        return (
+            f"<BuildResult {self._headline()}, {len(self.steps)} steps in {self.duration_s:.1f} s>"
+        )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         headline = self._headline()
@@ -170,7 +172,9 @@ class Build:
     def __repr__(self) -> str:
         snapshot = self.snapshot
         counts = snapshot.counts
-        return f"<Build {self._request.title}: {snapshot.phase}, {counts.over}/{counts.total} steps>"
+        return (
+            f"<Build {self._request.title}: {snapshot.phase}, {counts.over}/{counts.total} steps>"
+        )
 
 
 def _logs(snapshot: Snapshot, step: str | None) -> str:

@@ -155,12 +155,11 @@ def from_failure(failure: RpcFailed, *, address: str, building: bool = False) ->
 
 
 def _registry_error(text: str, common: dict[str, Any]) -> DaemonError | None:
-    source = _SOURCE.search(text)
     push = _PUSH.search(text)
-    if source is None and push is None:
+    found = _SOURCE.search(text) or push
+    if found is None:
         return None
-    ref = (source or push)[1] if (source or push).groups() else None  # type: ignore[union-attr]
-    ref = ref or ""
+    ref = found[1] or ""
     url = _URL_HOST.search(text)
     host = url[1] if url else ref.partition("/")[0]
     verb = "push" if push else "pull"
@@ -234,7 +233,9 @@ def _other(text: str, common: dict[str, Any]) -> DaemonError:
 
 def _last(text: str) -> str:
     """The end of a chain of Go errors, which is the cause; the refs before it are in the message already."""
-    cause = re.split(r"failed to do request: |failed to resolve source metadata for \S+: ", text)[-1]
+    cause = re.split(r"failed to do request: |failed to resolve source metadata for \S+: ", text)[
+        -1
+    ]
     cause = re.sub(r"^failed to push \S+: ", "", cause)
     return cause if len(cause) < 300 else "…" + cause[-300:]
 

@@ -127,9 +127,7 @@ class _Build:
         self.on_events = on_events
         self.address = channel.endpoint.address
         self.status_at_s: float | None = None
-        self.tunnel = Tunnel(
-            channel.open_stream(CONTROL + "Session", metadata=session.metadata())
-        )
+        self.tunnel = Tunnel(channel.open_stream(CONTROL + "Session", metadata=session.metadata()))
 
     async def run(self) -> dict[str, str]:
         serving = asyncio.create_task(self._serve_session(), name="depotlab session")
@@ -158,7 +156,7 @@ class _Build:
         frontend: asyncio.Task[None],
     ) -> dict[str, str]:
         """Wait for Solve, and meanwhile for everything that makes waiting for it pointless."""
-        watched: set[asyncio.Task[object]] = {solving, serving, frontend}  # type: ignore[arg-type]
+        watched: set[asyncio.Task[object]] = {solving, serving, frontend}
         while not solving.done():
             done, _ = await asyncio.wait(
                 watched, timeout=LINK_SILENCE_S / 6, return_when=asyncio.FIRST_COMPLETED
@@ -166,7 +164,7 @@ class _Build:
             if solving in done:
                 break
             if frontend in done:
-                watched.discard(frontend)  # type: ignore[arg-type]
+                watched.discard(frontend)
                 error = frontend.exception()
                 if error is not None:
                     # A daemon failure reappears in Solve, with the same details; ours does not.
@@ -176,7 +174,7 @@ class _Build:
                             break
                     raise error
             if serving in done:
-                watched.discard(serving)  # type: ignore[arg-type]
+                watched.discard(serving)
                 # When the daemon goes away, Solve fails too and knows more; give it a moment.
                 await asyncio.wait({solving}, timeout=2.0)
                 if not solving.done():
@@ -258,7 +256,9 @@ class _Build:
             raise error
 
 
-async def _stop(*tasks: asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[dict[str, str]]) -> None:
+async def _stop(
+    *tasks: asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[dict[str, str]],
+) -> None:
     """Cancel tasks and wait until they are gone. Their own errors have been looked at already."""
     for task in tasks:
         task.cancel()

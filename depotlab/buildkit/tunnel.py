@@ -54,7 +54,6 @@ class Tunnel:
             self.sent_bytes += length
             await self._stream.write(b"".join((b"\n" + _varint(length), *pieces)))
 
-
     async def close(self) -> None:
         """Half-close, which is how a session says goodbye, then let go of the call."""
         await self._stream.close_send()

@@ -49,7 +49,9 @@ def test_an_image_that_the_registry_does_not_have(bk, engine):
 
 def test_an_image_that_a_dockerfile_names_and_nobody_has(bk, engine):
     with pytest.raises(DaemonError) as caught:
-        bk.build(dl.dockerfile(text=f"FROM busybox\nCOPY --from={engine.registry}/no/such:1 /x /x\n"))
+        bk.build(
+            dl.dockerfile(text=f"FROM busybox\nCOPY --from={engine.registry}/no/such:1 /x /x\n")
+        )
     helpful(caught.value, ImageNotFound, "no/such:1")
 
 

@@ -213,7 +213,9 @@ def test_submit_returns_at_once_and_several_run_side_by_side(bk, unique):
     ]
     assert not any(b.done for b in builds)
     results = [b.result(timeout_s=60) for b in builds]
-    assert [str(s.state) for r in results for s in r.steps if s.name in {"n0", "n1", "n2"}] == ["ran"] * 3
+    assert [str(s.state) for r in results for s in r.steps if s.name in {"n0", "n1", "n2"}] == [
+        "ran"
+    ] * 3
 
 
 def test_the_awaitable_face_builds_the_same(engine):

@@ -60,7 +60,9 @@ def test_a_failing_step_names_the_step_the_code_the_output_and_the_line(bk):
     assert error.cell.filename.endswith("test_ends.py")
     assert error.cell.line == line
     assert "the line to blame" in str(error)
-    assert error.vertex in broken.marshal("linux/amd64").digests or error.vertex.startswith("sha256:")
+    assert error.vertex in broken.marshal("linux/amd64").digests or error.vertex.startswith(
+        "sha256:"
+    )
 
 
 def test_a_failing_dockerfile_step_points_at_its_line(bk):

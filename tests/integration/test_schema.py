@@ -23,7 +23,9 @@ def unknown(message, path=""):
             continue
         here = f"{path or message.DESCRIPTOR.name}.{field.name}"
         if field.message_type.GetOptions().map_entry:
-            values = value.values() if field.message_type.fields_by_name["value"].message_type else []
+            values = (
+                value.values() if field.message_type.fields_by_name["value"].message_type else []
+            )
         else:
             values = value if field.is_repeated else [value]
         for item in values:
@@ -59,9 +61,7 @@ async def _collect(address):
         )
         ref = new_ref()
         request = control_pb2.SolveRequest(Ref=ref)
-        solving = asyncio.create_task(
-            channel.unary(CONTROL + "Solve", request.SerializeToString())
-        )
+        solving = asyncio.create_task(channel.unary(CONTROL + "Solve", request.SerializeToString()))
         build = (("buildkit-controlapi-buildid", ref),)
         await ask(BRIDGE + "Ping", gateway_pb2.PongResponse, metadata=build)
         await ask(

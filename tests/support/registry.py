@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bcrypt
-
 from depotlab._local import install
 
 

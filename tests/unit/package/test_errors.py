@@ -39,7 +39,9 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda e: type(e).__name__)
-@pytest.mark.parametrize("again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy], ids=["pickle", "copy"])
+@pytest.mark.parametrize(
+    "again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy], ids=["pickle", "copy"]
+)
 def test_errors_survive_the_way_between_processes(error, again):
     other = again(error)
     assert type(other) is type(error)
@@ -64,7 +66,8 @@ def test_the_text_ends_with_the_hint_or_the_output():
     assert text.splitlines()[0] == "failed"
     assert "at cell [3], line 4:" in text
     assert "> 4 | four" in text
-    assert "  1 | one" in text and "  7 | seven" in text
+    assert "  1 | one" in text
+    assert "  7 | seven" in text
     assert text.endswith("    a\n    b")
     assert "hint: try" in text
 

@@ -23,7 +23,10 @@ def test_both_faces_have_the_same_verbs():
 def test_a_verb_has_one_signature(name):
     blocking, awaitable = getattr(client.Client, name), getattr(aio.Client, name)
     assert shape(blocking) == shape(awaitable)
-    assert inspect.signature(blocking).return_annotation == inspect.signature(awaitable).return_annotation
+    assert (
+        inspect.signature(blocking).return_annotation
+        == inspect.signature(awaitable).return_annotation
+    )
 
 
 @pytest.mark.parametrize("name", ["connect", "local"])
