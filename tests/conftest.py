@@ -54,7 +54,7 @@ def engine_state() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def engine(engine_state: Path):
     """The embedded engine in a folder of its own, seeded with busybox, stopped at the end."""
-    from depotlab import local
+    from depotlab import _local as local
 
     try:
         running = local.start(state_dir=engine_state / "engine")

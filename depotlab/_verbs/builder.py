@@ -164,7 +164,11 @@ class Builder:
                 image: ImageConfig.from_json(answer.config)
                 for image, answer in zip(wanted, found, strict=True)
             }
-            graph = state.resolved(configs, platform=platform) if configs else state
+            # Pinned, so that the layers are those that the configuration belongs to.
+            digests: dict[tuple[str, Platform | None], str] = {
+                image: answer.digest for image, answer in zip(wanted, found, strict=True)
+            }
+            graph = state.resolved(configs, platform=platform, digests=digests)
             definition = marshal(graph)
             sent.append(definition)
             ref = await bridge.solve(definition.to_bytes()) if definition.head else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from depotlab import export
 from depotlab._session import Credentials
-from depotlab.errors import ContextError, UsageError
+from depotlab.errors import ContextError, ReferenceInvalid, UsageError
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile
 from depotlab.llb import State, parse_reference
@@ -71,7 +71,7 @@ def prepare(
     outputs = _outputs(output, tags, push)
     for item in outputs:
         for tag in item.names:
-            parse_reference(tag)
+            _check_tag(tag)
     if platform is not None and not _PLATFORM.fullmatch(platform):
         raise UsageError(
             f"platform={platform!r} is not a platform.",
@@ -112,6 +112,23 @@ def _outputs(output: Outputs, tags: str | Sequence[str] | None, push: bool) -> t
             hint="for example tags='ghcr.io/me/app:dev'; with output= say push there",
         )
     return outputs
+
+
+def _check_tag(tag: str) -> None:
+    """Refuse names that no image can be given, before anything is sent."""
+    found = parse_reference(tag)
+    if found.digest:
+        raise ReferenceInvalid(
+            f"{tag!r} names an image by digest; a digest is what a build gives, not what it is given.",
+            ref=tag,
+            hint=f"leave it out: {tag.partition('@')[0]!r}",
+        )
+    if found.name == "docker.io/library/scratch":
+        raise ReferenceInvalid(
+            "'scratch' is reserved: it is the name of the empty image.",
+            ref=tag,
+            hint="choose another name",
+        )
 
 
 def _title(target: Target, outputs: tuple[Output, ...]) -> str:

@@ -39,7 +39,7 @@ def main() -> int:
     print(f"import depotlab: {milliseconds:.0f} ms, heavy packages loaded: {heavy or 'none'}")
     programs = engine_room.install()
     assert programs.buildctl is not None, "the comparison needs buildctl"
-    buildctl = programs.buildctl.path
+    buildctl = programs.buildctl.host_path
     with tempfile.TemporaryDirectory(prefix="dl-") as folder:
         engine = engine_room.start(state_dir=Path(folder) / "engine")
         try:

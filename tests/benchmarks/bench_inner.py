@@ -28,7 +28,11 @@ SMALL_BYTES = 60
 def request(path: str, *, ends: bool, window_bytes: int) -> bytes:
     """Return the first bytes of a client with one call."""
     fields = [(":method", "POST"), (":scheme", "http"), (":path", path)]
-    fields += [(":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers")]
+    fields += [
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ]
     grown = pack(">L", window_bytes - 65535) if window_bytes > 65535 else b""
     return b"".join(
         (

@@ -32,7 +32,7 @@ def private_registry(*, user: str, password: str) -> Iterator[str]:
             f"http: {{addr: '127.0.0.1:{port}'}}\n"
             f"auth: {{htpasswd: {{realm: test, path: {root}/htpasswd}}}}\n"
         )
-        program = str(install().registry.path)
+        program = str(install().registry.host_path)
         server = subprocess.Popen(
             [program, "serve", str(root / "config.yml")],
             stdout=subprocess.DEVNULL,

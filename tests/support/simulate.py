@@ -153,7 +153,7 @@ def typical(outcome: Phase = Phase.SUCCEEDED, *, base_ns: int = EPOCH_NS) -> Scr
     author.log(3.8, 5.5, npm, [f"added {k} packages" for k in range(0, 312, 12)])
     if outcome is Phase.CANCELED:
         author.run(5.7, 7.0, web, error="process did not complete: context canceled")
-        author.at(7.1, BuildEnded(author.ns(7.1), Phase.CANCELED, "canceled"))
+        author.at(7.1, BuildEnded(author.ns(7.1), Phase.CANCELED))
         return author.done()
     build_log = [f"vite: transformed {k} modules" for k in range(0, 900, 45)]
     author.log(5.7, 7.4, web, build_log)
@@ -259,7 +259,7 @@ def play(
         if rest_s > 0.002:
             if stop is not None:
                 if stop.wait(rest_s):
-                    build.feed([BuildEnded(time.time_ns(), Phase.CANCELED, "canceled")])
+                    build.feed([BuildEnded(time.time_ns(), Phase.CANCELED)])
                     return
             else:
                 time.sleep(rest_s)
