@@ -120,7 +120,7 @@ class Builder:
             raise
         except StepFailed as error:
             _complete(error, fold)
-            _end(fold, Phase.FAILED, error.message)
+            _end(fold, Phase.FAILED)  # the failed step says it all
             raise
         except Exception as error:
             _end(fold, Phase.FAILED, str(error).splitlines()[0] if str(error) else repr(error))

@@ -14,7 +14,7 @@ from depotlab._verbs.request import BuildRequest
 from depotlab.errors import BuildCanceled
 from depotlab.llb import Definition
 from depotlab.progress import Fold, Snapshot, Step
-from depotlab.widgets import Ticker, final_html, final_text
+from depotlab.widgets import Ticker
 
 __all__ = ["Build", "BuildResult"]
 
@@ -67,7 +67,7 @@ class BuildResult:
 
     def _headline(self) -> str:
         if not self._has_output:
-            return "no output was asked for: the result stays in the builder's cache"
+            return "built, with no output asked for: the result stays in the builder's cache"
         verb = "pushed" if self._pushed else "built"
         return f"{verb} {', '.join(self.names) or 'image'} {self.digest}"
 
@@ -75,13 +75,6 @@ class BuildResult:
         return (
             f"<BuildResult {self._headline()}, {len(self.steps)} steps in {self.duration_s:.1f} s>"
         )
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        headline = self._headline()
-        return {
-            "text/plain": f"{headline}\n{final_text(self.snapshot)}",
-            "text/html": final_html(self.snapshot, headline=headline),
-        }
 
 
 class Build:
