@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def open_builder(address: str | None, *, tls: TLS | None, auth: Auth) -> Opened:
     return Opened(Builder(Endpoint(address, tls), check_auth(auth)))
 
 
+def _say(line: str) -> None:
+    """Show what takes long: installing the engine, once, may take minutes."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def open_local(*, auth: Auth, state_dir: str | Path | None = None) -> Opened:
     """Start the embedded engine, or join the one that runs.
 
@@ -58,5 +65,7 @@ def open_local(*, auth: Auth, state_dir: str | Path | None = None) -> Opened:
         EngineError: It cannot be installed or started; the message says what to do.
     """
     credentials = check_auth(auth)
-    engine = engine_room.start(state_dir=Path(state_dir) if state_dir is not None else None)
+    engine = engine_room.start(
+        state_dir=Path(state_dir) if state_dir is not None else None, on_progress=_say
+    )
     return Opened(Builder(Endpoint(engine.address), credentials), engine)
