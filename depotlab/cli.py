@@ -111,7 +111,7 @@ def _count(text: str) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from depotlab.local import doctor, render_checks
+    from depotlab._local import doctor, render_checks
 
     checks = doctor(state_dir=options.state, network=options.network)
     _say(render_checks(checks, width=max(60, shutil.get_terminal_size().columns)))
@@ -124,11 +124,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from depotlab.local import install
+    from depotlab._local import install
 
     programs = install(on_progress=_progress, url=options.url)
     found = (programs.buildkitd, programs.registry, programs.buildctl, programs.runtime)
-    _table([(p.name, f"{p.version}  {p.host_path}") for p in found if p is not None])
+    _table([(p.name, p.version, str(p.host_path)) for p in found if p is not None])
     if programs.runtime is None:
         _say("An OCI runtime is missing; `depotlab doctor` has the command for this system.")
         return FAILED
@@ -136,12 +136,12 @@ def _install(options: argparse.Namespace) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    from depotlab.local import start
+    from depotlab._local import start
 
     with start(state_dir=options.state, on_progress=_progress, keep=True) as engine:
         _table(
             [
-                ("buildkitd", f"{engine.version}  (process {engine.pid})"),
+                ("buildkitd", f"{engine.version.removeprefix('v')}  (process {engine.pid})"),
                 ("address", engine.address),
                 ("registry", engine.registry),
                 ("log", str(engine.log_path)),
@@ -153,10 +153,10 @@ def _start(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from depotlab.local import status
+    from depotlab._local import status
 
     found = status(state_dir=options.state)
-    rows = [("engine", found.phase), ("state", str(found.state_dir))]
+    rows: list[tuple[str, ...]] = [("engine", found.phase), ("state", str(found.state_dir))]
     if found.phase != "stopped":
         users = ", ".join(map(str, found.lease_pids)) or "nobody"
         kept = " (kept until `depotlab engine stop`)" if found.held else ""
@@ -175,14 +175,14 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from depotlab.local import stop
+    from depotlab._local import stop
 
     _say("stopped" if stop(state_dir=options.state) else "it was not running")
     return OK
 
 
 def _seed(options: argparse.Namespace) -> int:
-    from depotlab.local import seed
+    from depotlab._local import seed
 
     seeded = seed(state_dir=options.state, on_progress=_progress)
     _table(
@@ -197,7 +197,7 @@ def _seed(options: argparse.Namespace) -> int:
 
 
 def _logs(options: argparse.Namespace) -> int:
-    from depotlab.local import status
+    from depotlab._local import status
 
     path = status(state_dir=options.state).log_path.with_name(f"{options.which}.log")
     try:
@@ -221,7 +221,8 @@ def _logs(options: argparse.Namespace) -> int:
 
 def _say(text: str, *, end: str = "\n", to_error: bool = False) -> None:
     stream = sys.stderr if to_error else sys.stdout
-    stream.write(text + end)
+    encoding = stream.encoding or "utf-8"  # a terminal without a check mark gets a question mark
+    stream.write((text + end).encode(encoding, "replace").decode(encoding))
     stream.flush()
 
 
@@ -230,9 +231,11 @@ def _progress(line: str) -> None:
     _say(f"… {line}", to_error=True)
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    _say("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+def _table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        _say("  ".join(cells).rstrip())
 
 
 def _duration(since: datetime | None) -> str:

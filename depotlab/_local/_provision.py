@@ -97,7 +97,7 @@ def install(
     buildkitd, registry = found
     assert buildkitd is not None
     assert registry is not None
-    return Programs(buildkitd, registry, find_runtime()[0], find_buildctl())
+    return Programs(buildkitd, registry, find_runtime()[0], find_buildctl(wanted[0]))
 
 
 def find_installed() -> Programs | None:
@@ -105,7 +105,7 @@ def find_installed() -> Programs | None:
     buildkitd, registry = (find(product)[0] for product in products())
     if buildkitd is None or registry is None:
         return None
-    return Programs(buildkitd, registry, find_runtime()[0], find_buildctl())
+    return Programs(buildkitd, registry, find_runtime()[0], find_buildctl(products()[0]))
 
 
 def _install_missing(wanted: Sequence[Product], url: str | None, told: Progress) -> None:

@@ -5,7 +5,6 @@ Looking changes nothing and sends nothing, unless the network is asked for.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -112,7 +111,7 @@ def _runtime() -> Check:
     program, reason = _programs.find_runtime()
     if program is None:
         return Check("OCI runtime", False, reason, _host.install_command("runc"))
-    return Check("OCI runtime", True, _said(program))
+    return Check("OCI runtime", True, f"{program.name} {program.version}, {program.host_path}")
 
 
 def _product(product: _programs.Product) -> Check:
@@ -120,11 +119,7 @@ def _product(product: _programs.Product) -> Check:
     name = product.programs[0]
     if program is None:
         return Check(name, False, f"not installed ({reason})", "depotlab engine install")
-    return Check(name, True, _said(program))
-
-
-def _said(program: _programs.Program) -> str:
-    return f"{program.name} {program.version}, {program.host_path}"
+    return Check(name, True, f"{program.version}, {program.host_path}")
 
 
 def _cgroups(host: _host.Host) -> Check:
@@ -133,7 +128,7 @@ def _cgroups(host: _host.Host) -> Check:
             "Control groups",
             False,
             "none are mounted on /sys/fs/cgroup, and the OCI runtime needs them",
-            "sudo mount -t cgroup2 none /sys/fs/cgroup",
+            "mount -t cgroup2 none /sys/fs/cgroup, as root",
         )
     if host.root and not any(os.access(p, os.W_OK) for p in _cgroup_folders()):
         return Check(
@@ -163,7 +158,7 @@ def _overlayfs() -> Check:
         "File layers",
         None,
         "copies: slow and large, since the kernel's overlayfs is not loaded",
-        "sudo modprobe overlay",
+        "modprobe overlay, as root",
     )
 
 
@@ -182,7 +177,7 @@ def _busybox() -> Check:
         image = _seed.system_image()
     except EngineError as error:
         return Check("Offline busybox", None, error.message, error.hint.removeprefix("run: "))
-    return Check("Offline busybox", True, f"{' '.join(image.tags)}, from this system's busybox")
+    return Check("Offline busybox", True, f"{', '.join(image.tags)}: from this system's own")
 
 
 def _running(state: _places.State) -> Check:
@@ -198,6 +193,8 @@ def _running(state: _places.State) -> Check:
 
 
 def _packages() -> Iterator[Check]:
+    import importlib.metadata  # as long to import as the rest of this room
+
     for name, extra in (("ipywidgets", "notebook"), ("jupyterlab", "")):
         fix = f"pip install 'depotlab[{extra}]'" if extra else f"pip install {name}"
         try:

@@ -7,8 +7,9 @@ folder that the notebook runs in nor its packages can disturb it. It imports not
 Who may live with whom:
 
 * It holds a lock on the state folder for as long as it lives, so there is never a second one.
-* Its children die with it: the kernel sends them SIGKILL (PR_SET_PDEATHSIG). What a killed
-  daemon leaves behind (containers of build steps) is found by its control group and killed too.
+* Its children die with it: the kernel sends them SIGKILL (PR_SET_PDEATHSIG).
+* buildkitd is the first process of a process namespace, and has its mounts to itself. So build
+  steps and mounts are gone with it, even when it is killed; runc alone does not see to that.
 * Each client keeps one connection to its socket open. That is the client's lease; the kernel
   closes it when the client dies, however it dies. When the last one is gone for `linger_s`
   seconds, everything ends, unless someone asked to hold the engine.
@@ -20,7 +21,7 @@ The conversation is one JSON object a line. The client speaks first:
                                is known, and by {"event": "gone", ...} when the engine ends
     {"do": "hold"}             on a lease: stay when the leases are gone; {"event": "held"}
     {"do": "status"}           {"event": "status", ...}
-    {"do": "stop"}             {"event": "stopped"} once all has ended and the lock is free
+    {"do": "stop"}             the connection ends once all has ended and the lock is free
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ import fcntl
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +48,11 @@ _TICK_S = 0.02  # between looks at a child that is not ready
 _CHECK_EVERY_S = 60.0
 _LINE_LIMIT_BYTES = 1 << 16
 _RECOVER_S = 5.0
-_PR_SET_PDEATHSIG, _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 1, 0x20000, 0x4000, 0x80000
+# Source: Linux include/uapi/linux/prctl.h, sched.h, mount.h.
+_PR_SET_PDEATHSIG = 1
+_CLONE_NEWNS, _CLONE_NEWPID = 0x0002_0000, 0x2000_0000
+_MS_REC, _MS_SLAVE = 0x4000, 0x8_0000
+_EXIT_NO_NAMESPACE = 71
 
 
 # --------------------------------------------------------------------------------- deciding
@@ -83,6 +90,7 @@ class Keeper:
         self._ready_s = ready_s
         self._kill_at = float("inf")
         self._wish: tuple[str, bool] | None = None
+        self._heard = False  # somebody is there to hear of a failure
 
     def ready(self, name: str) -> None:
         """A child answers."""
@@ -97,6 +105,7 @@ class Keeper:
     def opened(self, lease: int) -> None:
         """A client took a lease."""
         self.leases.add(lease)
+        self._heard = True
 
     def closed(self, lease: int, now: float) -> None:
         """A connection ended; it may have been no lease."""
@@ -105,7 +114,8 @@ class Keeper:
             self._idle_since = now
 
     def ask_stop(self, why: str, *, failed: bool = False) -> None:
-        """Somebody wants the engine to end."""
+        """Somebody wants the engine to end, or it cannot go on."""
+        self._heard = self._heard or not failed
         if self._wish is None:
             self._wish = (why, failed)
 
@@ -124,6 +134,8 @@ class Keeper:
                 self._wish = ("nobody used it any more", False)
             else:
                 return Act.WAIT
+        elif self._wish[1] and not self._heard and now < self._leave_at():
+            return Act.WAIT  # who launched it is about to ask, and has to hear why it failed
         self.reason, self.failed = self._wish
         self.phase = "stopping"
         self._kill_at = now + self._grace_s
@@ -160,7 +172,6 @@ class Client:
         self.connection = connection
         self.partial = b""
         self.pid = 0
-        self.wants_stop = False
 
     def say(self, event: str, **fields: Any) -> None:
         """Send one line. A client that is gone, or that never reads, is its own problem."""
@@ -293,7 +304,6 @@ class Supervisor:
                     **self._facts(),
                 )
             case "stop":
-                client.wants_stop = True
                 keeper.ask_stop("it was told to stop")
             case _:
                 self._drop(client)
@@ -340,21 +350,9 @@ class Supervisor:
                     child.terminate()
 
     def _start_children(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        me = os.getpid()
         for spec in self._plan["children"]:
             log = Path(spec["log"])
             rotate(log, self._plan["log_limit_bytes"])
-
-            def before_exec(own_mounts: bool = spec["own_mounts"]) -> None:
-                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != me:  # we died before prctl
-                    os._exit(1)
-                if own_mounts:
-                    # Mounts of build steps vanish with the daemon, even when it is killed.
-                    libc.unshare(_CLONE_NEWNS)
-                    libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None)
-
             with log.open("ab") as output:
                 self._children[spec["name"]] = subprocess.Popen(
                     spec["argv"],
@@ -364,16 +362,16 @@ class Supervisor:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
-                    preexec_fn=before_exec,  # safe, since this process has one thread
+                    preexec_fn=before_exec(spec["own_namespaces"]),  # safe: we have one thread
                 )
         children = [identify(child.pid) for child in self._children.values()]
-        record = {"supervisor": identify(me), "children": children}
+        record = {"supervisor": identify(os.getpid()), "children": children}
         _replace(Path(self._plan["record"]), json.dumps(record))
 
     def _leave(self) -> None:
         """Clean up, free the lock, and only then tell everyone."""
         plan, keeper = self._plan, self._keeper
-        kill_control_group(plan["cgroup"])
+        remove_control_group(plan["cgroup"])
         tail = [] if not keeper.failed else self._tail()
         end = {"reason": keeper.reason, "failed": keeper.failed, "log_tail": tail}
         with suppress(OSError):  # the folder itself may be gone
@@ -382,15 +380,12 @@ class Supervisor:
         for name in plan["sockets"]:
             Path(name).unlink(missing_ok=True)
         if plan["remove_run_dir"]:
-            with suppress(OSError):  # not empty: somebody else's file
-                Path(plan["run_dir"]).rmdir()
+            shutil.rmtree(plan["run_dir"], ignore_errors=True)
         os.close(self._lock)
         was_up = not keeper.waiting
         for handle, client in self._clients.items():
             if handle in keeper.leases:
                 client.say("gone" if was_up else "failed", **end)
-            if client.wants_stop:
-                client.say("stopped")
             client.connection.close()
 
     def _tail(self) -> list[str]:
@@ -402,6 +397,36 @@ class Supervisor:
 
 
 # ------------------------------------------------------------------------------- one thing each
+
+
+def before_exec(own_namespaces: bool) -> Callable[[], None]:
+    """Return what a child does between fork and exec. Call it right before the fork.
+
+    With namespaces of its own, the child becomes the first process of a new process namespace.
+    Linux puts all later children of the caller there too, so such a child has to be the last.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    me = os.getpid()
+    if own_namespaces and libc.unshare(_CLONE_NEWPID) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"no process namespace: {os.strerror(number)}")
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() not in (me, 0):  # we died before that; 0 is a parent outside the namespace
+            os._exit(_EXIT_NO_NAMESPACE)
+        if own_namespaces and (
+            libc.unshare(_CLONE_NEWNS) != 0
+            or libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None) != 0
+            or libc.mount(b"proc", b"/proc", b"proc", 0, None) != 0
+        ):
+            os.write(2, f"no mount namespace: {os.strerror(ctypes.get_errno())}\n".encode())
+            os._exit(_EXIT_NO_NAMESPACE)
+
+    return prepare
 
 
 def answers(probe: dict[str, Any]) -> bool:
@@ -439,14 +464,15 @@ def rotate(path: Path, limit_bytes: int) -> None:
 
 
 def tail_of(path: Path, n_lines: int = 12) -> list[str]:
-    """Return the last lines of a log."""
+    """Return the last lines of a log, without the stack that Go prints below an error."""
     try:
         with path.open("rb") as file:
             file.seek(-min(path.stat().st_size, 16384), os.SEEK_END)
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return text.splitlines()[-n_lines:]
+    lines = [line for line in text.splitlines() if " " in line and not line.startswith("\t")]
+    return lines[-n_lines:]
 
 
 def identify(pid: int) -> dict[str, int]:
@@ -465,25 +491,12 @@ def is_same(process: dict[str, int]) -> bool:
     return int(stat[19]) == process["start_ticks"] and stat[0] not in (b"Z", b"X")
 
 
-def kill_control_group(name: str) -> None:
-    """Kill every process below a control group, and remove the empty group."""
-    mark = f"/{name}/".encode()
-    deadline = time.monotonic() + _RECOVER_S
-    while True:
-        found = False
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with suppress(OSError):
-                    if mark in (entry / "cgroup").read_bytes():
-                        os.kill(int(entry.name), signal.SIGKILL)
-                        found = True
-        if not found or time.monotonic() > deadline:
-            break
-        time.sleep(_TICK_S)
+def remove_control_group(name: str) -> None:
+    """Remove a control group whose processes are gone, in every hierarchy that has it."""
     mounted_at = Path("/sys/fs/cgroup")
     for top in (mounted_at / name, *mounted_at.glob(f"*/{name}")):
         for folder, _, _ in os.walk(top, topdown=False):
-            with suppress(OSError):
+            with suppress(OSError):  # a process that is just dying is still in it
                 Path(folder).rmdir()
 
 
@@ -524,7 +537,7 @@ def _recover(plan: dict[str, Any]) -> None:
             with suppress(ProcessLookupError):
                 os.kill(process["pid"], signal.SIGKILL)
             time.sleep(_TICK_S)
-    kill_control_group(plan["cgroup"])
+    remove_control_group(plan["cgroup"])
     record.unlink(missing_ok=True)
     for name in plan["sockets"]:
         Path(name).unlink(missing_ok=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 
 from depotlab.errors import EngineError
@@ -17,6 +15,9 @@ _PATIENCE_S = 1.0
 
 def answers(*, timeout_s: float = _PATIENCE_S) -> bool:
     """Return whether Docker Hub's registry answers. One request, through a proxy if one is set."""
+    import urllib.error  # with http and ssl behind it, too much to import for nothing
+    import urllib.request
+
     try:
         with urllib.request.urlopen(f"https://{HUB_HOST}/v2/", timeout=timeout_s):
             return True

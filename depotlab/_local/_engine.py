@@ -27,7 +27,8 @@ from ._archive import Progress
 from ._places import State, read_text, write_private
 from ._programs import products, search_path
 
-_GRACE_S = 5.0
+# Running builds do not end at SIGTERM: buildkitd would let them finish, however long they take.
+_GRACE_S = 3.0
 _LOCK_WAIT_S = 20.0  # a predecessor needs its grace and a little more
 _STOP_TIMEOUT_S = _GRACE_S + 15.0
 _LOG_LIMIT_BYTES = 10 << 20
@@ -122,7 +123,7 @@ def start(
     start in a state folder fills the registry with a busybox image, if this machine has one.
 
     Args:
-        state_dir: Folder of its state; see `depotlab.local.state_dir`.
+        state_dir: Folder of its state; see `state_dir` of this room.
         on_progress: Told a line of text whenever something takes long.
         timeout_s: Counts from the launch; installing has limits of its own.
         keep: The engine stays when nobody uses it, until `stop`.
@@ -167,23 +168,24 @@ def stop(*, state_dir: str | os.PathLike[str] | None = None) -> bool:
     """
     _host.refuse_other_systems()
     state = State(_places.state_dir(state_dir))
+    processes = _recorded_processes(state)
     try:
         line = _lease.Line(_socket(state.run_dir()))
         line.say("stop")
-    except _lease.Gone:
-        return _kill_recorded(state)
-    deadline = time.monotonic() + _STOP_TIMEOUT_S
-    try:
-        while time.monotonic() < deadline:
-            if line.hear(timeout_s=deadline - time.monotonic())["event"] == "stopped":
-                return True
-    except _lease.Gone:
-        return True
-    except TimeoutError:
-        pass
-    finally:
         line.close()
-    return _kill_recorded(state)
+    except _lease.Gone:
+        pass  # it is stopped, or stopping already, or was killed
+    if _all_end(processes, timeout_s=_STOP_TIMEOUT_S):
+        return bool(processes)
+    for process in processes:  # the supervisor first, and with it, by the kernel's doing, the rest
+        if _supervisor.is_same(process):
+            os.kill(process["pid"], signal.SIGKILL)
+    if not _all_end(processes, timeout_s=_GRACE_S):
+        raise EngineError(
+            f"The engine in {state.host_dir} does not end, not even when killed.",
+            hint="a process that hangs in the kernel needs a restart of the machine",
+        )
+    return True
 
 
 def seed(
@@ -214,15 +216,15 @@ def status(*, state_dir: str | os.PathLike[str] | None = None) -> EngineStatus:
     """Return what runs in a state folder. Takes no lease and starts nothing."""
     state = State(_places.state_dir(state_dir))
     log_path = state.logs / "buildkitd.log"
-    last = json.loads(read_text(state.last_end) or "{}")
-    stopped = EngineStatus(
+    last_end = _last_end(state)
+    silent = EngineStatus(
         state_dir=state.host_dir,
-        phase="stopped",
+        phase="stopping" if _recorded_processes(state) else "stopped",
         log_path=log_path,
-        last_end=last.get("reason", ""),
+        last_end=last_end,
     )
     if not _host.is_linux():
-        return stopped
+        return silent
     try:
         line = _lease.Line(_socket(state.run_dir()))
         try:
@@ -231,7 +233,7 @@ def status(*, state_dir: str | os.PathLike[str] | None = None) -> EngineStatus:
         finally:
             line.close()
     except (_lease.Gone, TimeoutError):
-        return stopped
+        return silent
     return EngineStatus(
         state_dir=state.host_dir,
         phase=facts["phase"],
@@ -244,8 +246,16 @@ def status(*, state_dir: str | os.PathLike[str] | None = None) -> EngineStatus:
         started_at=datetime.fromtimestamp(facts["started_at"], tz=UTC),
         lease_pids=tuple(facts["lease_pids"]),
         held=facts["held"],
-        last_end=last.get("reason", ""),
+        last_end=last_end,
     )
+
+
+def _last_end(state: State) -> str:
+    record = json.loads(read_text(state.record) or "{}")
+    if record and not _supervisor.is_same(record["supervisor"]):
+        return "its supervisor was killed"  # it had no time to say so
+    reason: str = json.loads(read_text(state.last_end) or "{}").get("reason", "")
+    return reason
 
 
 # ----------------------------------------------------------------------------------- starting
@@ -325,6 +335,9 @@ def _prepare(
     environment = _config.child_environment(
         dict(os.environ), path=os.pathsep.join([search_path(), str(bundled)])
     )
+    if mode.rootless:
+        # runc keeps its state there and else in /run; not every login has such a folder.
+        environment["XDG_RUNTIME_DIR"] = str(run_dir)
     log_path = state.logs / "buildkitd.log"
     plan: dict[str, Any] = {
         "main": "buildkitd",
@@ -337,7 +350,7 @@ def _prepare(
         "last_end": str(state.last_end),
         "log": str(state.logs / "supervisor.log"),
         "log_limit_bytes": _LOG_LIMIT_BYTES,
-        "linger_s": float(os.environ.get("DEPOTLAB_ENGINE_LINGER_S") or 2.0),
+        "linger_s": _linger_s(os.environ.get("DEPOTLAB_ENGINE_LINGER_S") or "2"),
         "ready_s": ready_s,
         "grace_s": _GRACE_S,
         "lock_wait_s": _LOCK_WAIT_S,
@@ -354,7 +367,7 @@ def _prepare(
                 "argv": [str(programs.registry.host_path), "serve", str(state.registry_config)],
                 "env": environment,
                 "log": str(state.logs / "registry.log"),
-                "own_mounts": False,
+                "own_namespaces": False,
                 "probe": {"kind": "http", "address": ["127.0.0.1", port]},
             },
             {
@@ -362,7 +375,7 @@ def _prepare(
                 "argv": _daemon_command(mode, programs, state),
                 "env": environment,
                 "log": str(log_path),
-                "own_mounts": not mode.rootless,
+                "own_namespaces": not mode.rootless,
                 "probe": {"kind": "http2", "address": str(socket)},
             },
         ],
@@ -377,7 +390,10 @@ def _daemon_command(mode: _host.Mode, programs: _provision.Programs, state: Stat
     # It keeps the host's network, as the plain form in moby/buildkit docs/rootless.md does: build
     # steps then see what they see with root, and the registry on our loopback can be reached.
     folder = state.run_dir() / "rootlesskit"
-    return [str(mode.rootlesskit), f"--state-dir={folder}", "--net=host", *daemon]
+    options = [f"--state-dir={folder}", "--net=host"]
+    if mode.process_sandbox:
+        options.append("--pidns")  # its processes end with it, as they do when we are root
+    return [str(mode.rootlesskit), *options, *daemon]
 
 
 def _launch(plan: dict[str, Any], state: State) -> None:
@@ -399,6 +415,15 @@ def _launch(plan: dict[str, Any], state: State) -> None:
         )
 
 
+def _linger_s(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise EngineError(
+            f"DEPOTLAB_ENGINE_LINGER_S is {text!r}.", hint="set it to a number of seconds"
+        ) from None
+
+
 def _recorded_port(state: State) -> int | None:
     text = (read_text(state.port) or "").strip()
     return int(text) if text.isdigit() and 0 < int(text) < 65536 else None
@@ -417,19 +442,17 @@ def _ask_info(address: str) -> str:
 # ----------------------------------------------------------------------------------- stopping
 
 
-def _kill_recorded(state: State) -> bool:
-    """End a supervisor that does not answer, and with it, by the kernel's doing, its children."""
+def _recorded_processes(state: State) -> list[dict[str, int]]:
+    """Return the processes of the engine that still run, the supervisor first."""
     record = json.loads(read_text(state.record) or "{}")
-    processes = [record["supervisor"], *record["children"]] if record else []
-    alive = [process for process in processes if _supervisor.is_same(process)]
-    for process in alive:
-        os.kill(process["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + _GRACE_S
-    while any(_supervisor.is_same(process) for process in alive):
+    recorded = [record["supervisor"], *record["children"]] if record else []
+    return [process for process in recorded if _supervisor.is_same(process)]
+
+
+def _all_end(processes: list[dict[str, int]], *, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while any(_supervisor.is_same(process) for process in processes):
         if time.monotonic() > deadline:
-            raise EngineError(
-                f"The engine in {state.host_dir} does not end, not even when killed.",
-                hint="a process that hangs in the kernel needs a restart of the machine",
-            )
+            return False
         time.sleep(0.02)
-    return bool(alive)
+    return True

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import io
 import json
 import struct
@@ -310,9 +309,12 @@ class _Registry:
     """One HTTP connection to the registry, for one repository."""
 
     def __init__(self, registry: str) -> None:
+        import http.client  # as long to import as the rest of this room
+
         self._name = registry
         # It listens on IPv4 only, and `localhost` may mean IPv6 first.
         host = registry.replace("localhost:", "127.0.0.1:", 1)
+        self._protocol_error = http.client.HTTPException
         self._connection = http.client.HTTPConnection(host, timeout=30.0)
 
     def __enter__(self) -> Self:
@@ -354,7 +356,7 @@ class _Registry:
             )
             answer = self._connection.getresponse()
             answer.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, self._protocol_error) as error:
             raise EngineError(
                 f"The registry {self._name} does not answer: {error!r}.",
                 hint="run `depotlab engine status`",

@@ -7,8 +7,6 @@ import os
 import shutil
 import tarfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -35,6 +33,9 @@ def download(url: str, host_path: Path, *, sha256: str, on_progress: Progress) -
     Raises:
         EngineError: It could not be fetched, or it is not the file that is expected.
     """
+    import urllib.error  # with http and ssl behind it, too much to import for nothing
+    import urllib.request
+
     name = url.rsplit("/", 1)[-1]
     seen = hashlib.sha256()
     n_bytes = 0

@@ -26,7 +26,9 @@ from ._places import engine_dir
 # Source: moby/buildkit release notes of v0.17.0.
 MIN_BUILDKIT = (0, 17, 0)
 MIN_REGISTRY = (2, 7, 0)  # the first with the configuration keys that we write
-MIN_RUNC = (1, 0, 0)
+# BuildKit 0.12 and newer call `run --keep`. Sources: opencontainers/runc CHANGELOG of 1.1.0,
+# containers/crun NEWS of 1.15. The crun of Debian 12 and Ubuntu 24.04 is older.
+MIN_RUNTIME = {"runc": (1, 1, 0), "crun": (1, 15, 0)}
 
 # A user's PATH often lacks these, and Debian has runc in /usr/sbin.
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
@@ -85,7 +87,7 @@ class Product:
 @cache
 def products() -> tuple[Product, ...]:
     """Return what the engine is made of, buildkit first, from the `pins.json` that we ship."""
-    text = resources.files("depotlab.local").joinpath("engine/pins.json").read_text("utf-8")
+    text = resources.files(__package__).joinpath("engine/pins.json").read_text("utf-8")
     return parse_pins(text)
 
 
@@ -126,14 +128,14 @@ def which(name: str) -> Path | None:
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
-    """Return the first `1.2.3` in a program's answer as numbers, or None.
+    """Return the first `1.2.3` (or `1.2`, as crun says it) in a program's answer, or None.
 
     `v0.0.0+unknown`, which a build without version flags says, counts as none.
     """
-    match = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", text)
+    match = re.search(r"\bv?(\d+)\.(\d+)(?:\.(\d+))?", text)
     if match is None:
         return None
-    numbers = (int(match[1]), int(match[2]), int(match[3]))
+    numbers = (int(match[1]), int(match[2]), int(match[3] or 0))
     return numbers if any(numbers) else None
 
 
@@ -197,9 +199,8 @@ def find(product: Product) -> tuple[Program | None, str]:
     return None, "; ".join(reasons)
 
 
-def find_buildctl() -> Program | None:
+def find_buildctl(buildkit: Product) -> Program | None:
     """Return buildctl, which nothing here needs, but which is handy beside the engine."""
-    buildkit = products()[0]
     installed = buildkit.host_dir / "bin" / "buildctl"
     if os.access(installed, os.X_OK):
         return Program("buildctl", installed, buildkit.version, "installed")
@@ -229,8 +230,10 @@ def find_runtime() -> tuple[Program | None, str]:
             reasons.append(error.message)
             continue
         version = parse_version(answer)
-        if version is None or version < MIN_RUNC:
-            reasons.append(f"{host_path} is too old: it says {answer.splitlines()[0]!r}")
+        if version is None or version < MIN_RUNTIME[name]:
+            wanted = ".".join(map(str, MIN_RUNTIME[name]))
+            said = answer.partition("\n")[0]
+            reasons.append(f"{host_path} is not at least version {wanted}: it says {said!r}")
             continue
         origin = "installed" if host_path == bundled else "PATH"
         return Program(name, host_path, ".".join(map(str, version)), origin), ""

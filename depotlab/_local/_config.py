@@ -100,7 +100,7 @@ def buildkitd_toml(
         registry_port: Loopback port of our registry.
         rootless: It runs in a user namespace.
         process_sandbox: Build steps get a process namespace of their own.
-        cgroup: Parent group of all build steps, by which they are found when the daemon is killed.
+        cgroup: Parent control group of all build steps, so that an empty one can be removed.
         hub_first: Docker Hub is asked before our registry.
     """
     registry = f"localhost:{registry_port}"

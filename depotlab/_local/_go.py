@@ -22,8 +22,9 @@ from depotlab.errors import EngineError
 from ._archive import Progress
 from ._programs import Product, which
 
-_REPORT_EVERY_S = 5.0
+_REPORT_EVERY_S = 10.0
 _TIMEOUT_S = 3600.0
+_DOWNLOADED, _COMPILED = "modules downloaded", "packages compiled"
 _FALLBACK = Path("/usr/local/go/bin/go")  # where Go's own installation instructions put it
 
 
@@ -71,10 +72,10 @@ def build(wanted: Sequence[Product], host_bin: Path, *, on_progress: Progress) -
     if go is None:
         raise EngineError("there is no `go` on PATH")
     names = " and ".join(p.programs[0] for p in wanted)
-    on_progress(f"building {names} from source with Go: about 3 minutes, once")
+    on_progress(f"building {names} from source with Go: 3 to 5 minutes on two cores, once")
     with tempfile.TemporaryDirectory(prefix="depotlab-go-") as module:
         for name in ("go.mod", "go.sum"):
-            data = resources.files("depotlab.local").joinpath(f"engine/{name}").read_bytes()
+            data = resources.files(__package__).joinpath(f"engine/{name}").read_bytes()
             (Path(module) / name).write_bytes(data)
         environment = {
             **os.environ,
@@ -100,7 +101,7 @@ def _run(command: list[str], folder: str, env: dict[str, str], on_progress: Prog
         start_new_session=True,  # its compilers are ended with it, see below
     )
     tail: deque[str] = deque(maxlen=12)
-    counts = {"compiled": 0, "downloaded": 0}
+    counts = dict.fromkeys((_DOWNLOADED, _COMPILED), 0)
     reader = threading.Thread(target=_read, args=(process, tail, counts), daemon=True)
     reader.start()
     began_at = time.monotonic()
@@ -111,10 +112,8 @@ def _run(command: list[str], folder: str, env: dict[str, str], on_progress: Prog
             if elapsed_s > _TIMEOUT_S:
                 raise EngineError(f"go build was not done after {_TIMEOUT_S:.0f} s")
             if reader.is_alive():
-                on_progress(
-                    f"building with Go: {counts['downloaded']} modules downloaded, "
-                    f"{counts['compiled']} packages compiled, {elapsed_s:.0f} s"
-                )
+                done = [f"{n} {what}" for what, n in counts.items() if n]
+                on_progress(f"building with Go: {', '.join([*done, f'{elapsed_s:.0f} s'])}")
         exit_code = process.wait()
     finally:
         if process.poll() is None:
@@ -132,8 +131,8 @@ def _read(process: subprocess.Popen[str], tail: deque[str], counts: dict[str, in
     for line in process.stderr:
         text = line.strip()
         if text.startswith("go: downloading "):
-            counts["downloaded"] += 1
+            counts[_DOWNLOADED] += 1
         elif text and " " not in text:  # a package path, from -v
-            counts["compiled"] += 1
+            counts[_COMPILED] += 1
         elif text:
             tail.append(text)

@@ -21,6 +21,14 @@ from ._programs import which
 
 _CAP_SYS_ADMIN = 21  # bit number. Source: Linux include/uapi/linux/capability.h
 
+# Command, its verb, and the packages that are called otherwise than on Debian.
+_MANAGERS: dict[str, tuple[str, dict[str, str]]] = {
+    "apt-get": ("install -y", {}),
+    "dnf": ("install -y", {"uidmap": "shadow-utils", "busybox-static": "busybox"}),
+    "pacman": ("-S --noconfirm", {"uidmap": "shadow", "busybox-static": "busybox"}),
+    "apk": ("add", {"uidmap": "shadow-uidmap"}),
+}
+
 ELSEWHERE = "use another builder: dl.depot(...), or dl.connect(...) with the address of a BuildKit"
 
 
@@ -154,19 +162,21 @@ def cgroups(mounted_at: Path) -> str:
     return "v1" if (mounted_at / "pids").is_dir() or (mounted_at / "cpu").is_dir() else "none"
 
 
-def install_command(*packages: str, has: Callable[[str], str | None] = shutil.which) -> str:
-    """Return the command that installs system packages here, by Debian's names for them."""
-    if has("apt-get"):
-        return f"sudo apt-get install -y {' '.join(packages)}"
-    # Fedora has newuidmap in shadow-utils; its busybox package is static.
-    other = {"uidmap": "shadow-utils", "busybox-static": "busybox"}
-    names = " ".join(other.get(package, package) for package in packages)
-    if has("dnf"):
-        return f"sudo dnf install -y {names}"
-    if has("pacman"):
-        return f"sudo pacman -S --noconfirm {names.replace('shadow-utils', 'shadow')}"
-    if has("apk"):
-        return f"sudo apk add {names.replace('busybox', 'busybox-static')}"
+def install_command(
+    *packages: str, has: Callable[[str], str | None] = shutil.which, root: bool | None = None
+) -> str:
+    """Return the command that installs system packages here.
+
+    Args:
+        packages: By their names on Debian.
+        has: Says where a command is.
+        root: We need no sudo, which containers often lack; by default as we are.
+    """
+    sudo = "" if (os.geteuid() == 0 if root is None else root) else "sudo "
+    for manager, (verb, other_names) in _MANAGERS.items():
+        if has(manager):
+            names = " ".join(other_names.get(package, package) for package in packages)
+            return f"{sudo}{manager} {verb} {names}"
     return f"install {' and '.join(packages)} with the system's package manager"
 
 
