@@ -1,0 +1,95 @@
+"""Build graphs in Python: values in, BuildKit's bytes and digests out. No daemon, no network.
+
+A pure room: it imports `errors` and nothing else of depotlab. Source text of the user is read
+only to show it, through `linecache`.
+"""
+
+from depotlab.llb._actions import (
+    Bound,
+    CopyOptions,
+    FileAction,
+    copy,
+    mkdir,
+    mkfile,
+    rm,
+    symlink,
+)
+from depotlab.llb._config import Healthcheck, ImageConfig
+from depotlab.llb._definition import Definition
+from depotlab.llb._execop import Device, Proxy
+from depotlab.llb._graph import Passthrough, build, diff, lazy, merge, passthrough
+from depotlab.llb._load import load
+from depotlab.llb._meta import OpMetadata, OpOptions, Options, ProgressGroup, Resources
+from depotlab.llb._mount import Mount, Secret, Ssh
+from depotlab.llb._platform import Platform, host_platform
+from depotlab.llb._reference import Reference, parse_reference
+from depotlab.llb._remote import git, http
+from depotlab.llb._rewrite import ImageRef, unresolved
+from depotlab.llb._shlex import shlex
+from depotlab.llb._sourcemap import Location, Range, SourceMap
+from depotlab.llb._sources import (
+    image,
+    image_blob,
+    local,
+    oci_layout,
+    oci_layout_blob,
+    scratch,
+    source,
+)
+from depotlab.llb._state import Exec, State
+from depotlab.llb._view import OpView
+from depotlab.llb._where import capture_source
+
+__all__ = [
+    "Bound",
+    "CopyOptions",
+    "Definition",
+    "Device",
+    "Exec",
+    "FileAction",
+    "Healthcheck",
+    "ImageConfig",
+    "ImageRef",
+    "Location",
+    "Mount",
+    "OpMetadata",
+    "OpOptions",
+    "OpView",
+    "Options",
+    "Passthrough",
+    "Platform",
+    "ProgressGroup",
+    "Proxy",
+    "Range",
+    "Reference",
+    "Resources",
+    "Secret",
+    "SourceMap",
+    "Ssh",
+    "State",
+    "build",
+    "capture_source",
+    "copy",
+    "diff",
+    "git",
+    "host_platform",
+    "http",
+    "image",
+    "image_blob",
+    "lazy",
+    "load",
+    "local",
+    "merge",
+    "mkdir",
+    "mkfile",
+    "oci_layout",
+    "oci_layout_blob",
+    "parse_reference",
+    "passthrough",
+    "rm",
+    "scratch",
+    "shlex",
+    "source",
+    "symlink",
+    "unresolved",
+]

@@ -1,0 +1,160 @@
+"""Definition: a marshalled graph, as BuildKit reads it. Plain data."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+from depotlab.errors import SourceLocation
+from depotlab.llb._meta import OpMetadata
+from depotlab.llb._view import Needs, OpView, needs_of, view_ops
+from depotlab.llb._where import Where, locate
+from depotlab.llb._wire import field, varint
+
+
+class Definition:
+    """A marshalled graph.
+
+    Attributes:
+        data: Every op as bytes, inputs before users; the last one only points at the result.
+        digests: Their digests, in the same order.
+        head: The digest of the op that makes the result; empty for scratch.
+        head_output: Which of its outputs.
+        metadata: What is said beside the ops, by digest.
+        locals: Directories on this machine that the build reads, by the name of the local source.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "_source",
+        "_wheres",
+        "data",
+        "digests",
+        "head",
+        "head_output",
+        "locals",
+        "metadata",
+    )
+
+    def __init__(
+        self,
+        *,
+        data: Iterable[bytes],
+        digests: Iterable[str],
+        head: str,
+        head_output: int,
+        metadata: Mapping[str, OpMetadata],
+        source: bytes | None,
+        host_paths: Mapping[str, Path],
+        wheres: Mapping[str, Where],
+    ) -> None:
+        self.data: tuple[bytes, ...] = tuple(data)
+        self.digests: tuple[str, ...] = tuple(digests)
+        self.head = head
+        self.head_output = head_output
+        self.metadata: Mapping[str, OpMetadata] = MappingProxyType(dict(metadata))
+        self.locals: Mapping[str, Path] = MappingProxyType(dict(host_paths))
+        self._source = source
+        self._wheres = wheres
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the definition of scratch: no bytes at all."""
+        return cls(
+            data=(),
+            digests=(),
+            head="",
+            head_output=0,
+            metadata={},
+            source=None,
+            host_paths={},
+            wheres={},
+        )
+
+    @functools.cached_property
+    def ops(self) -> tuple[OpView, ...]:
+        """The ops, decoded, in the order of `data`."""
+        return view_ops(self.data, self.digests, self.metadata)
+
+    @functools.cached_property
+    def locations(self) -> Mapping[str, SourceLocation]:
+        """The line that made each op, by digest, where it is known."""
+        texts: dict[str, str] = {}
+        return MappingProxyType(
+            {digest: locate(where, texts) for digest, where in self._wheres.items()}
+        )
+
+    @functools.cached_property
+    def _needs(self) -> Needs:
+        return needs_of(self.data)
+
+    @property
+    def secret_ids(self) -> frozenset[str]:
+        """Secrets without which a step fails."""
+        return self._needs.secrets - self._needs.optional_secrets
+
+    @property
+    def optional_secret_ids(self) -> frozenset[str]:
+        """Secrets that steps and sources use if they are given."""
+        return self._needs.optional_secrets
+
+    @property
+    def ssh_ids(self) -> frozenset[str]:
+        """SSH agents that steps and sources may ask for; `default` is the unnamed one."""
+        return self._needs.ssh
+
+    def to_bytes(self) -> bytes:
+        """Return the `pb.Definition` message, map entries sorted by key. Empty for scratch."""
+        parts: list[bytes] = []
+        for op in self.data:
+            parts += (b"\x0a", varint(len(op)), op)
+        # Most ops share a few metadata values. A digest is always 71 characters long.
+        encoded: dict[int, tuple[bytes, bytes]] = {}
+        for digest in sorted(self.metadata):
+            metadata = self.metadata[digest]
+            pieces = encoded.get(id(metadata))
+            if pieces is None:
+                payload = field(2, metadata.encode())
+                head = b"\x12" + varint(len(payload) + 73) + b"\x0a\x47"
+                pieces = encoded[id(metadata)] = head, payload
+            parts += (pieces[0], digest.encode(), pieces[1])
+        if self._source is not None:
+            parts.append(field(3, self._source))
+        return b"".join(parts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Definition):
+            return NotImplemented
+        return (
+            self.data == other.data
+            and self.metadata == other.metadata
+            and self._source == other._source
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.digests)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (
+            self.data,
+            self.digests,
+            self.head,
+            self.head_output,
+            dict(self.metadata),
+            self._source,
+            dict(self.locals),
+            dict(self.locations),
+        )
+        return _restore, fields
+
+    def __repr__(self) -> str:
+        size = sum(map(len, self.data))
+        return f"Definition({len(self.data)} ops, {size} bytes, head {self.head[:19] or 'scratch'})"
+
+
+def _restore(*values: Any) -> Definition:
+    names = ("data", "digests", "head", "head_output", "metadata", "source", "host_paths", "wheres")
+    return Definition(**dict(zip(names, values, strict=True)))

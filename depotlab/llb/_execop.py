@@ -1,0 +1,323 @@
+"""The op that runs a command.
+
+Source of the rules: buildkit client/llb/exec.go. Mounts are sorted by target, secrets and sockets follow in
+the order they were given; inputs are numbered by that order and merged when digest and output are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from depotlab.llb._check import boolean, refuse, some, string
+from depotlab.llb._meta import Constraints
+from depotlab.llb._mount import Row, Secret, Ssh, place
+from depotlab.llb._op import MINUS_ONE, Context, Edge, LazyOp, Op, Rewriter
+from depotlab.llb._settings import Settings, encode_env
+from depotlab.llb._where import Where
+from depotlab.llb._wire import INT, field, flag, text, texts, varint
+
+# What runc gives a process when nothing sets PATH; a daemon without the capability
+# exec.meta.setsdefaultpath is told (buildkit util/system/path.go).
+_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SETS_PATH: Final = "exec.meta.setsdefaultpath"
+
+_NO_INPUT: Final = INT[1] + MINUS_ONE
+_ROOT_MOUNT: Final = field(2, text(3, "/"))
+_SCRATCH_ROOT_MOUNT: Final = field(2, _NO_INPUT + text(3, "/"))
+_CAPS_SCRATCH: Final = frozenset({"exec.meta.base"})
+_CAPS_IMAGE: Final = frozenset({"exec.meta.base", "exec.mount.bind"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Proxy variables of a run. They do not enter its cache key."""
+
+    http: str = ""
+    https: str = ""
+    ftp: str = ""
+    no_proxy: str = ""
+    all: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("http", "https", "ftp", "no_proxy", "all"):
+            string(f"Proxy {name}", getattr(self, name))
+
+    def encode(self) -> bytes:
+        values = (self.http, self.https, self.ftp, self.no_proxy, self.all)
+        return b"".join(text(number, value) for number, value in enumerate(values, start=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device by its CDI name, such as `nvidia.com/gpu=all`."""
+
+    name: str
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        some("Device name", self.name)
+        boolean("Device optional", self.optional)
+
+    def encode(self) -> bytes:
+        return text(1, self.name) + flag(2, self.optional)
+
+
+class Extras(NamedTuple):
+    """What few runs have beside mounts of files."""
+
+    secrets: tuple[Secret, ...] = ()
+    ssh: tuple[Ssh, ...] = ()
+    devices: tuple[Device, ...] = ()
+    proxy: Proxy | None = None
+    readonly_root: bool = False
+
+
+_NO_EXTRAS: Final = Extras()
+_ROOT: Final = place("/")
+_READONLY_ROOT: Final = place("/", readonly=True)
+
+
+class ExecOp(Op):
+    """One run.
+
+    Attributes:
+        args: The argv.
+        root: The file system it starts from; None is scratch.
+        settings: The state's, with those of this run on top; relative to `origin`.
+        origin: The image or lazy state whose settings are still to be learned, if any.
+        rows: The root and the mounts with files, sorted by target as they are written; empty if
+            there is nothing but a writable root.
+        extras: Secrets and the like, or None.
+    """
+
+    __slots__ = ("_body", "_caps", "args", "extras", "origin", "root", "rows", "settings")
+    kind = "exec"
+    passes_platform = True
+
+    def __init__(
+        self,
+        args: tuple[str, ...],
+        root: Edge | None,
+        settings: Settings,
+        origin: Op | None,
+        mounts: Sequence[Row],
+        extras: Extras | None,
+        constraints: Constraints,
+        where: Where | None,
+    ) -> None:
+        self.constraints = constraints
+        self.where = where
+        self.key = None
+        self.args = args
+        self.root = root
+        self.settings = settings
+        self.origin = origin
+        self.lazy = origin.__class__ is LazyOp
+        self.extras = extras
+        self._body: bytes | None = None
+        self._caps: frozenset[str] | None = None
+        if mounts or extras is not None:
+            readonly = extras is not None and extras.readonly_root
+            rows = [(_READONLY_ROOT if readonly else _ROOT, root), *mounts]
+            # Stable, so that the first of two mounts at one target stays the first.
+            rows.sort(key=_target_of)
+            self.rows: Sequence[Row] = rows
+            self.deps = tuple([edge[0] for _, edge in rows if edge is not None])
+        else:
+            self.rows = ()
+            self.deps = () if root is None else (root[0],)
+
+    @property
+    def root_row(self) -> int:
+        """The place of the root in `rows`: 0, unless a mount has a target that sorts before `/`."""
+        return [where.target for where, _ in self.rows].index("/")
+
+    @property
+    def root_output(self) -> int:
+        """The output number of a writable root."""
+        rows = self.rows
+        return self.output_of(self.root_row) if rows and rows[0][0].target != "/" else 0
+
+    def output_of(self, number: int) -> int:
+        """Return the output number of a row that has an output."""
+        return sum(row[0].has_output for row in self.rows[:number])
+
+    def encode(self, context: Context) -> bytes:
+        constraints = self.constraints
+        platform = constraints.platform or self.settings.platform
+        platform_field = context.platform_field if platform is None else field(10, platform.encoded)
+        tail = constraints.tail if not context.filters else context.tail(constraints)
+        if self.extras is not None or context.caps is not None:
+            return self._encode_all(context, platform_field + tail)
+        if self.rows:
+            inputs, mounts = self._encode_mounts(context)
+            return inputs + platform_field + tail + self._around(mounts)
+        body = self._body or self._plain_body()
+        root = self.root
+        if root is None:
+            return platform_field + tail + body
+        op, index = root
+        read = context.input(op, index) if index else context.inputs[op]
+        return read + platform_field + tail + body
+
+    def _plain_body(self) -> bytes:
+        root = _ROOT_MOUNT if self.root is not None else _SCRATCH_ROOT_MOUNT
+        self._body = body = self._around(root)
+        return body
+
+    def _around(self, mounts: bytes) -> bytes:
+        """Return the union member of a run without extras."""
+        env, rest, modes = self.settings.encoded
+        meta = texts(1, self.args) + env + rest
+        payload = b"\x0a" + varint(len(meta)) + meta + mounts + modes
+        return b"\x12" + varint(len(payload)) + payload
+
+    def _encode_mounts(self, context: Context) -> tuple[bytes, bytes]:
+        """Return the inputs of the op, and the mounts with files."""
+        inputs: dict[bytes, int] = {}
+        parts: list[bytes] = []
+        known = context.inputs
+        outputs = 0
+        for where, edge in self.rows or [(_ROOT, self.root)]:
+            if edge is None:
+                number = -1
+            else:
+                op, index = edge
+                read = context.input(op, index) if index else known[op]
+                number = inputs.setdefault(read, len(inputs))
+            if where.has_output:
+                parts.append(where.encode(number, outputs))
+                outputs += 1
+            else:
+                parts.append(where.skipped.get(number) or where.encode(number, -1))
+        return b"".join(inputs), b"".join(parts)
+
+    def _encode_all(self, context: Context, between: bytes) -> bytes:
+        """Return the op with everything that a run can have."""
+        extras = self.extras or _NO_EXTRAS
+        inputs, mounts = self._encode_mounts(context)
+        targets = ssh_targets(extras.ssh)
+        sockets = zip(extras.ssh, targets, strict=True)
+        proxy = b"" if extras.proxy is None else field(5, extras.proxy.encode())
+        meta = texts(1, self.args) + self._env(context, targets) + self.settings.encode_rest(proxy)
+        parts = [field(1, meta), mounts]
+        parts += [field(2, s.encode_mount()) for s in extras.secrets if s.target is not None]
+        parts += [field(2, socket.encode_mount(target)) for socket, target in sockets]
+        parts.append(self.settings.encoded[2])
+        parts += [field(5, s.encode_env()) for s in extras.secrets if s.env is not None]
+        parts += [field(6, device.encode()) for device in extras.devices]
+        return inputs + between + field(2, b"".join(parts))
+
+    def _env(self, context: Context, ssh_targets: list[str]) -> bytes:
+        added: dict[str, str] = {}
+        if ssh_targets:
+            added["SSH_AUTH_SOCK"] = ssh_targets[0]
+        if context.caps is not None and _SETS_PATH not in context.caps and context.path_default:
+            added["PATH"] = _DEFAULT_PATH
+        if not added:
+            return self.settings.encoded[0]
+        present = {key for key, _ in self.settings.env}
+        missing = [pair for pair in added.items() if pair[0] not in present]
+        return encode_env((*self.settings.env, *missing))
+
+    def caps(self, context: Context) -> frozenset[str]:
+        found = self._caps
+        if found is None:
+            found = self._caps = self._own_caps()
+        if context.caps is not None and _SETS_PATH in context.caps:
+            return found | {_SETS_PATH}
+        return found
+
+    def _own_caps(self) -> frozenset[str]:
+        found = _CAPS_SCRATCH if self.root is None else _CAPS_IMAGE
+        if self.settings.caps:
+            found |= self.settings.caps
+        if self.constraints.metadata.resources is not None:
+            found |= {"exec.meta.linux.resources"}
+        for where, edge in self.rows:
+            caps = where.caps[edge is not None]
+            if not caps <= found:
+                found |= caps
+        extras = self.extras
+        if extras is None:
+            return found
+        more = []
+        if extras.secrets:
+            more.append("exec.mount.secret")
+        if any(secret.env is not None for secret in extras.secrets):
+            more.append("exec.secretenv")
+        if extras.ssh:
+            more.append("exec.mount.ssh")
+        if extras.devices:
+            more.append("exec.meta.cdi")
+        if extras.proxy is not None:
+            more.append("exec.meta.proxyenv")
+        return found.union(more)
+
+    def rewritten(self, rewriter: Rewriter) -> Op | Edge | None:
+        root = None if self.root is None else rewriter.edge(self.root)
+        rows = [(where, None if edge is None else rewriter.edge(edge)) for where, edge in self.rows]
+        for where, edge in rows:
+            # A lazy source is seen only now.
+            if where.is_tmpfs and edge is not None:
+                refuse(f"the tmpfs at {where.target!r} cannot start from another state.")
+        origin, settings = rewriter.inherit(self.origin, self.settings)
+        line = rewriter.where(self.where)
+        if (
+            root == self.root
+            and rows == list(self.rows)
+            and origin is self.origin
+            and settings is self.settings
+            and line is self.where
+        ):
+            return self
+        mounts = [row for number, row in enumerate(rows) if number != self.root_row]
+        return ExecOp(
+            self.args, root, settings, origin, mounts, self.extras, self.constraints, line
+        )
+
+    def origins(self) -> tuple[Op, ...]:
+        return () if self.origin is None else (self.origin,)
+
+    def identity(self) -> bytes:
+        return self.settings.directory.encode()
+
+
+def _target_of(row: Row) -> str:
+    return row[0].target
+
+
+def ssh_targets(sockets: tuple[Ssh, ...]) -> list[str]:
+    return [s.target or f"/run/buildkit/ssh_agent.{number}" for number, s in enumerate(sockets)]
+
+
+def as_argv(command: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return the argv of a `run` call: one text is a shell command, several or a list are the argv."""
+    if len(command) == 1:
+        only = command[0]
+        if isinstance(only, str):
+            if not only.strip():
+                refuse("run() got an empty command.", hint="write run('make test')")
+            return "/bin/sh", "-c", string("command", only)
+        # A list is what most give; asking about Mapping is slow.
+        if only.__class__ is not list and (
+            isinstance(only, (bytes, Mapping)) or not hasattr(only, "__iter__")
+        ):
+            refuse(f"run({only!r}) is neither text nor a list of texts.")
+        command = tuple(only)
+    if not command:
+        refuse(
+            "run() needs a command.",
+            hint="write run('make test') for a shell, or run('make', 'test') for an argv",
+        )
+    # All words at once; one by one only to say which is wrong.
+    try:
+        joined = "".join(command)
+    except TypeError:
+        joined = "\0"
+    if not joined.isascii() or "\0" in joined:
+        for number, word in enumerate(command):
+            string(f"command[{number}]", word)
+    return command

@@ -1,0 +1,117 @@
+"""Which line of the user's code made an op. Cheap to remember, read only when asked.
+
+Kept per op: the code object of the nearest frame outside depotlab, and the offset of the
+instruction that was running, two references and about 0.3 µs. Lines and text are looked up later, through
+`linecache`, which also knows the cells of a notebook.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+import sys
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Final
+
+from depotlab.errors import SourceLocation
+
+# A place not looked up yet, or one that came out of a pickle.
+Where = tuple[CodeType, int] | SourceLocation
+
+_OURS: Final = str(Path(__file__).resolve().parents[1]) + os.sep
+_OURS_AS_IMPORTED: Final = str(Path(__file__).parents[1]) + os.sep
+
+_capture = not os.environ.get("DEPOTLAB_NO_SOURCE")
+
+
+class capture_source:  # noqa: N801  (reads as a verb at the call)
+    """Switch on or off that ops remember the line that made them.
+
+    As a call it holds from then on, as a context manager until the block ends. The environment
+    variable DEPOTLAB_NO_SOURCE, set to anything, switches it off from the start.
+
+    Example:
+        >>> with capture_source(False):
+        ...     pass
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        global _capture
+        self._before = _capture
+        _capture = enabled
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *error: object) -> None:
+        global _capture
+        _capture = self._before
+
+
+def caller() -> Where | None:
+    """Return the place in the nearest frame that is not ours, or None when switched off."""
+    if not _capture:
+        return None
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  (inspect.stack() costs a thousand times more)
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith((_OURS_AS_IMPORTED, _OURS)):
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None
+
+
+def locate(where: Where, texts: dict[str, str] | None = None) -> SourceLocation:
+    """Return file or cell, lines and text. Reads the source through `linecache`.
+
+    Args:
+        where: As `caller` gave it.
+        texts: Texts read so far by file name; many places in one file then share one text.
+    """
+    if isinstance(where, SourceLocation):
+        return where
+    code, offset = where
+    line, end_line = _lines(code, offset)
+    filename = code.co_filename
+    texts = {} if texts is None else texts
+    text = texts.get(filename)
+    if text is None:
+        text = texts[filename] = "".join(linecache.getlines(filename))
+    return SourceLocation(display_name(filename), line, max(line, end_line), text)
+
+
+def _lines(code: CodeType, offset: int) -> tuple[int, int]:
+    position = next(itertools.islice(code.co_positions(), max(offset, 0) // 2, None), None)
+    if position is None or position[0] is None:
+        return code.co_firstlineno, code.co_firstlineno
+    line = position[0]
+    return line, position[1] or line
+
+
+def display_name(filename: str) -> str:
+    """Return a file name as a reader would say it: `cell [3]`, or a path, relative if it is below."""
+    number = _cell_number(filename)
+    if number is not None:
+        return f"cell [{number}]"
+    if filename.startswith("<"):
+        return filename
+    try:
+        below = os.path.relpath(filename)
+    except (ValueError, OSError):  # another drive, or the working directory is gone
+        return filename
+    return filename if below.startswith("..") else below
+
+
+def _cell_number(filename: str) -> int | None:
+    """Return the execution count of the cell that `filename` stands for.
+
+    IPython's compiler keeps a map from its made-up file names to execution counts
+    (IPython core/compilerop.py, CachingCompiler). Nothing is imported for it.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = getattr(ipython, "get_ipython", lambda: None)() if ipython is not None else None
+    numbers = getattr(getattr(shell, "compile", None), "_filename_map", None)
+    number = numbers.get(filename) if isinstance(numbers, dict) else None
+    return number if isinstance(number, int) else None

@@ -1,0 +1,57 @@
+"""The lines that made ops, as source maps for a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from depotlab.errors import SourceLocation
+from depotlab.llb._sourcemap import Location, Range, SourceMap
+from depotlab.llb._where import Where, locate
+
+# A larger file is sent with the lines around the calls only, the others empty: a daemon returns
+# sources in error trailers, which have limits (16 MiB in the Go client, less elsewhere).
+_MAX_SOURCE_BYTES = 65536
+_LINES_AROUND = 20
+
+
+class CallLines:
+    """Finds lines once, and makes one source map for each file."""
+
+    def __init__(self, wheres: Mapping[str, Where]) -> None:
+        self._texts: dict[str, str] = {}
+        self._found: dict[int, SourceLocation] = {}
+        files: dict[str, list[SourceLocation]] = {}
+        for where in wheres.values():
+            found = self._find(where)
+            files.setdefault(found.filename, []).append(found)
+        self._maps = {name: _source_map(name, places) for name, places in files.items()}
+
+    def _find(self, where: Where) -> SourceLocation:
+        found = self._found.get(id(where))
+        if found is None:
+            found = self._found[id(where)] = locate(where, self._texts)
+        return found
+
+    def location(self, where: Where) -> Location:
+        found = self._find(where)
+        source = self._maps.get(found.filename)
+        if source is None:
+            source = self._maps[found.filename] = _source_map(found.filename, [found])
+        return Location(source, (Range(found.line, 0, found.end_line, 0),))
+
+
+def _source_map(filename: str, places: Iterable[SourceLocation]) -> SourceMap:
+    listed = list(places)
+    text = max((place.text for place in listed), key=len, default="")
+    data = text.encode("utf-8", "replace")
+    if len(data) > _MAX_SOURCE_BYTES:
+        data = _only_near(text, listed).encode("utf-8", "replace")
+    return SourceMap(filename, data, "Python")
+
+
+def _only_near(text: str, places: Iterable[SourceLocation]) -> str:
+    lines = text.splitlines()
+    kept: set[int] = set()
+    for place in places:
+        kept.update(range(place.line - _LINES_AROUND, place.end_line + _LINES_AROUND + 1))
+    return "\n".join(line if number in kept else "" for number, line in enumerate(lines, start=1))
