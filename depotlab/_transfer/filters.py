@@ -1,0 +1,137 @@
+"""Which entries of a tree are sent, and which directories are worth walking.
+
+A tree is filtered twice, first by include patterns, then by exclude patterns. Either may say no
+to a directory while something below it is wanted: then it is walked, and sent only when an entry
+below is (the receiver wants parents first). It is not walked when no pattern could match below.
+
+Source: tonistiigi/fsutil `filter.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from depotlab._transfer.patterns import Matcher, Pattern
+
+__all__ = ["Inherited", "TreeFilter", "make_filter"]
+
+Inherited = tuple[int, int]
+"""What a directory hands to its children: the masks of the include and the exclude matcher."""
+
+_NOTHING: Inherited = (0, 0)
+_WILDCARDS = frozenset("*[]?^\\")
+
+
+class TreeFilter:
+    """Include and exclude patterns, made ready for a walk.
+
+    Args:
+        include: Patterns of which an entry or a directory above it has to match one. An empty
+            list means no filter; a list of only blank patterns lets nothing through, as in Go.
+        exclude: Patterns of what is left out.
+
+    Attributes:
+        top: What the root hands to its children.
+
+    Raises:
+        BadPattern: A pattern is malformed.
+    """
+
+    top: Inherited = _NOTHING
+
+    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._include = Matcher(include) if include else None
+        self._exclude = Matcher(exclude) if exclude else None
+        self._ways_to_included: frozenset[str] | None = None
+        self._ways_back: frozenset[str] | None = None
+        if self._include:
+            self._ways_to_included = _ways_to(p for p in self._include.patterns if not p.takes_back)
+        if self._exclude:
+            self._ways_back = _ways_to(p for p in self._exclude.patterns if p.takes_back)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether there is nothing to filter by."""
+        return self._include is None and self._exclude is None
+
+    def judge(
+        self, path: str, inherited: Inherited, *, is_dir: bool
+    ) -> tuple[bool, bool, Inherited]:
+        """Tell whether an entry is sent, whether to walk it, and what its children inherit.
+
+        Args:
+            path: Relative to the root, decoded with `surrogateescape`.
+            inherited: What the directory handed down, or `top`.
+            is_dir: Only directories are walked.
+
+        Raises:
+            BadPattern: A pattern is malformed in a way that only shows when it is used.
+        """
+        keep = True
+        include_mask = exclude_mask = 0
+        if self._include is not None:
+            included, include_mask = self._include.match(path, inherited[0])
+            if not included:
+                if is_dir and not _leads_on(path, self._ways_to_included):
+                    return False, False, _NOTHING
+                keep = False
+        if self._exclude is not None:
+            excluded, exclude_mask = self._exclude.match(path, inherited[1])
+            if excluded:
+                if is_dir and not _leads_on(path, self._ways_back):
+                    return False, False, _NOTHING
+                keep = False
+        return keep, is_dir, (include_mask, exclude_mask)
+
+
+def _leads_on(path: str, ways: frozenset[str] | None) -> bool:
+    return ways is None or path in ways
+
+
+def _ways_to(patterns: Iterable[Pattern]) -> frozenset[str] | None:
+    """Return the directories on the way to plain patterns, or None: it could be any directory.
+
+    A pattern is plain when it has no wildcards but a final `/*` or `/**`.
+    """
+    ways: set[str] = set()
+    for pattern in patterns:
+        text = pattern.text.removesuffix("/**").removesuffix("/*")
+        if not _WILDCARDS.isdisjoint(text):
+            return None
+        parts = text.split("/")
+        ways.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return frozenset(ways)
+
+
+def _without_covered(patterns: Iterable[str]) -> list[str] | None:
+    """Drop paths that lie below the one before them; None means that the root is among them.
+
+    Follows the Go function on lists that are not sorted too: only the last kept one is compared.
+    """
+    out: list[str] = []
+    last = ""
+    for pattern in patterns:
+        if pattern == ".":
+            return None
+        if pattern.startswith(last + "/"):
+            continue
+        out.append(pattern)
+        last = pattern
+    return out
+
+
+def make_filter(
+    include: Sequence[str], exclude: Sequence[str], followed: Sequence[str] | None
+) -> TreeFilter:
+    """Return the filter for a request.
+
+    Args:
+        include: Its include patterns.
+        exclude: Its exclude patterns.
+        followed: What its follow-paths resolve to, or None when there are none or the root is
+            among them.
+    """
+    patterns: Sequence[str] | None = include
+    if followed is not None:
+        patterns = _without_covered([*include, *followed])
+    return TreeFilter(patterns or (), exclude)

@@ -1,0 +1,59 @@
+"""What can be sent: anything that lists entries in order and opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from depotlab._transfer.filters import TreeFilter
+from depotlab._transfer.follow import Links
+from depotlab._transfer.packets import Entry
+
+__all__ = ["Content", "Tree"]
+
+
+class Content(Protocol):
+    """An open file of a tree.
+
+    Attributes:
+        size_bytes: Its length when it was opened.
+        inode: Of the file that was opened, 0 if there is none.
+    """
+
+    size_bytes: int
+    inode: int
+
+    def read(self, n_bytes: int) -> bytes:
+        """Return the next piece, at most `n_bytes` of it; empty at the end.
+
+        Raises:
+            SessionError: It cannot be read; `.path` names the file.
+        """
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class Tree(Links, Protocol):
+    """A directory on this machine, or one in memory."""
+
+    def walk(self, wanted: TreeFilter) -> Iterator[Entry]:
+        """Yield the entries that the filter keeps, in the order that the receiver wants.
+
+        Depth first, names of a directory in the order of their bytes, every directory before what
+        is in it and only if it is kept or something below is. The root is not among them.
+
+        Raises:
+            SessionError: A directory cannot be listed; `.path` names it.
+            BadPattern: A pattern of the filter is malformed.
+        """
+
+    def describe(self, path: bytes) -> str:
+        """Name a file for people: its path on this machine, if it has one."""
+
+    def open(self, path: bytes) -> Content:
+        """Open a regular file for reading.
+
+        Raises:
+            SessionError: It is gone or cannot be read; `.path` names the file.
+        """

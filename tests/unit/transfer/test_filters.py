@@ -1,0 +1,90 @@
+"""What is sent of a tree, against what the Go walk sends (see test_patterns.py)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from depotlab._transfer import HostTree, MemoryTree, Tree, make_filter, resolve
+from depotlab._transfer.patterns import BadPattern
+from tests.support import treecases
+from tests.support.gomatch import from_wire, to_wire
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "patterns-go.json").read_text())
+
+
+def texts(wire: list[str] | None) -> list[str]:
+    return [from_wire(one).decode("utf-8", "surrogateescape") for one in wire or []]
+
+
+def sent(
+    tree: Tree, include: list[str], exclude: list[str], follow: list[str] | None = None
+) -> list[str]:
+    followed = resolve(tree, follow) if follow else None
+    out = []
+    for entry in tree.walk(make_filter(include, exclude, followed)):
+        line = to_wire(entry.path.decode("utf-8", "surrogateescape"))
+        if entry.link:
+            line += (" -> " if entry.mode & 1 << 27 else " = ") + entry.link.decode("latin-1")
+        out.append(line)
+    return out
+
+
+def test_filtered_trees_are_sent_as_in_go(tmp_path: Path) -> None:
+    different = []
+    for index, case in enumerate(GOLDEN["walk"]):
+        root = tmp_path / str(index)
+        root.mkdir()
+        treecases.make_tree(root, texts(case["tree"]))
+        args = texts(case["include"]), texts(case["exclude"]), texts(case["follow"])
+        ours: list[str] | str
+        try:
+            ours = sent(HostTree(root), *args)
+        except BadPattern:
+            ours = "refused"
+        if ours != ("refused" if case["error"] else case["sent"]):
+            different.append((case, ours))
+    assert different == []
+
+
+TREE = MemoryTree(
+    dict.fromkeys(
+        ["Dockerfile", "app/main.py", "app/tests/a.py", "docs/index.md", "docs/old/b.md", "x.log"],
+        "",
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        pytest.param([], ["docs", "*.log"], "Dockerfile app app/main.py app/tests app/tests/a.py",
+                     id="what is excluded is not sent, nor anything in it"),
+        pytest.param(["app/tests/a.py"], [], "app app/tests app/tests/a.py",
+                     id="directories on the way to what is wanted are sent before it"),
+        pytest.param(["**/*.md"], [], "docs docs/index.md docs/old docs/old/b.md",
+                     id="directories in which nothing is wanted are not sent"),
+        pytest.param([], ["docs", "!docs/old/b.md", "app", "*.log"],
+                     "Dockerfile docs docs/old docs/old/b.md",
+                     id="an excluded directory is walked for what is taken back"),
+        pytest.param(["docs"], ["docs/old"], "docs docs/index.md",
+                     id="first include, then exclude"),
+        pytest.param([" "], [], "", id="include patterns that are all blank let nothing through"),
+        pytest.param(["nothing"], [], "", id="nothing matches"),
+    ],
+)  # fmt: skip
+def test_filters(include: list[str], exclude: list[str], expected: str) -> None:
+    assert " ".join(sent(TREE, include, exclude)) == expected
+
+
+def test_directories_that_cannot_lead_to_anything_wanted_are_not_walked() -> None:
+    wanted = make_filter(["app/*"], [], None)
+    assert wanted.judge("docs", wanted.top, is_dir=True)[:2] == (False, False)
+    assert wanted.judge("app", wanted.top, is_dir=True)[:2] == (False, True)
+    wanted = make_filter([], ["docs", "!docs/old/**"], None)
+    keep, enter, inherited = wanted.judge("docs", wanted.top, is_dir=True)
+    assert (keep, enter) == (False, True)
+    assert wanted.judge("docs/other", inherited, is_dir=True)[:2] == (False, False)
+    assert wanted.judge("docs/old", inherited, is_dir=True)[:2] == (False, True)
