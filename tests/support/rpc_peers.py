@@ -143,6 +143,11 @@ class H2Client:
             if data := self.h2.data_to_send():
                 await self.link.to_server.put(data)
 
+    async def close(self) -> None:
+        """Close the connection as a peer that leaves does."""
+        async with self._sending:
+            await self.link.to_server.put(None)
+
     async def pump(self) -> None:
         """Read for ever."""
         while True:
@@ -253,7 +258,7 @@ async def served(
     try:
         yield Served(client, link, serving)
         if not serving.done():
-            await link.to_server.put(None)
+            await client.close()
             await serving
     finally:
         for task in (pump, serving):
