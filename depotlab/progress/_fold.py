@@ -21,6 +21,7 @@ So an event that is fed twice changes nothing, in any order; only logs have no i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from depotlab.progress._events import (
     BuildEnded,
@@ -94,6 +95,17 @@ class _Vertex:
         return self.runs[max(self.runs)] if self.runs else None
 
 
+class _Standing(NamedTuple):
+    """The parts of a step that only vertex updates change; most updates are of other parts."""
+
+    name: str
+    state: StepState
+    inputs: tuple[str, ...]
+    intervals: tuple[Interval, ...]
+    error: str
+    members: tuple[str, ...]
+
+
 class _Slot:
     """One step to be: a vertex, or a group of them, and the frozen step made of it last."""
 
@@ -107,6 +119,7 @@ class _Slot:
         "members",
         "number",
         "shown_transfers",
+        "standing",
         "start_order",
         "transfers",
     )
@@ -122,7 +135,9 @@ class _Slot:
         self.is_dirty = False
         self.is_shown = False
         self.start_order = 0  # breaks ties: cached steps that follow each other start together
-        self.shown_transfers: tuple[Transfer, ...] | None = None  # None: they have changed
+        # Made anew when they are None, which says that they have changed.
+        self.shown_transfers: tuple[Transfer, ...] | None = None
+        self.standing: _Standing | None = None
 
     @property
     def first_start_ns(self) -> int:
@@ -258,6 +273,7 @@ class Fold:
                 run.end_ns = max(run.end_ns or 0, event.completed_ns)
             run.is_cached = run.is_cached or event.is_cached
             run.error = event.error or run.error
+        vertex.owner.standing = None
         self._touch(vertex.owner)
 
     def _announce(self, event: VertexUpdated) -> _Vertex:
@@ -272,6 +288,7 @@ class Fold:
                 key, group, self.logs.step_log(key)
             )
         slot.members.append(vertex)
+        slot.standing = None
         vertex.owner = slot
         self._vertices[event.digest] = vertex
         return vertex
@@ -298,7 +315,7 @@ class Fold:
 
     def _touch_all(self) -> None:
         for slot in self._slots.values():
-            slot.shown_transfers = None
+            slot.shown_transfers = slot.standing = None
             self._touch(slot)
 
     # -------------------------------------------------------------------------------- giving out
@@ -313,59 +330,66 @@ class Fold:
 
     def _freeze(self, slot: _Slot) -> None:
         slot.is_dirty = False
-        offset_ns = self._offset_ns
-        members = slot.members
-        group = slot.group
-        if len(members) == 1:
-            intervals = members[0].intervals(offset_ns)
-        else:
-            intervals = sorted(
-                (interval for member in members for interval in member.intervals(offset_ns)),
-                key=lambda interval: interval.start_ns,
+        standing = slot.standing
+        if standing is None:
+            standing = slot.standing = self._standing(slot)
+            if slot.is_shown and slot.frozen is not None:
+                self._counts[_COUNT_INDEX[slot.frozen.state]] -= 1
+            slot.is_shown = slot.group is None or slot.has_shown_start
+            if slot.is_shown:
+                self._counts[_COUNT_INDEX[standing.state]] += 1
+        if slot.shown_transfers is None:
+            slot.shown_transfers = tuple(
+                _as_transfer(t, self._offset_ns) for t in slot.transfers.values()
             )
-        state, error = self._outcome(slot, intervals)
+        last = slot.frozen
+        log = last.log if last is not None else None
+        if log is None or (log.n_bytes, log.offset_ns) != (slot.log.n_bytes, self._offset_ns):
+            log = slot.log.tail(self._offset_ns)
+        slot.frozen = Step(
+            slot.digest,
+            standing.name,
+            standing.state,
+            slot.number,
+            standing.inputs,
+            standing.intervals,
+            standing.error,
+            slot.shown_transfers,
+            log,
+            slot.group.id if slot.group else "",
+            standing.members,
+        )
+
+    def _standing(self, slot: _Slot) -> _Standing:
+        members = slot.members
+        own = tuple(member.digest for member in members)
+        inputs = members[0].inputs
+        intervals = members[0].intervals(self._offset_ns)
+        for member in members[1:]:
+            inputs += member.inputs
+            intervals += member.intervals(self._offset_ns)
+        if len(members) > 1:
+            inputs = tuple(dict.fromkeys(digest for digest in inputs if digest not in own))
+            intervals.sort(key=lambda interval: interval.start_ns)
+        state, error = self._outcome(members)
         if self._end is not None:
             end_ns = self._end.at_ns
             intervals = [
                 Interval(start, max(start, end_ns) if end is None else end)
                 for start, end in intervals
             ]
-        if slot.shown_transfers is None:
-            slot.shown_transfers = tuple(
-                _as_transfer(t, offset_ns) for t in slot.transfers.values()
-            )
-        own = tuple(member.digest for member in members)
-        step = Step(
-            slot.digest,
-            (group.name if group else "") or members[0].name or slot.digest,
-            state,
-            slot.number,
-            members[0].inputs
-            if len(members) == 1
-            else tuple(dict.fromkeys(i for m in members for i in m.inputs if i not in own)),
-            tuple(intervals),
-            error,
-            slot.shown_transfers,
-            slot.log.tail(offset_ns),
-            group.id if group else "",
-            own,
-        )
-        if slot.is_shown and slot.frozen is not None:
-            self._counts[_COUNT_INDEX[slot.frozen.state]] -= 1
-        slot.frozen = step
-        slot.is_shown = slot.group is None or slot.has_shown_start
-        if slot.is_shown:
-            self._counts[_COUNT_INDEX[state]] += 1
+        name = (slot.group.name if slot.group else "") or members[0].name or slot.digest
+        return _Standing(name, state, inputs, tuple(intervals), error, own)
 
-    def _outcome(self, slot: _Slot, intervals: list[Interval]) -> tuple[StepState, str]:
-        newest = [run for run in (member.newest for member in slot.members) if run is not None]
-        error = next((run.error for run in newest if run.error), "")
+    def _outcome(self, members: list[_Vertex]) -> tuple[StepState, str]:
+        newest = [run for member in members if (run := member.newest) is not None]
         if not newest:
             if self._end is None:
                 return StepState.WAITING, ""
             if self._end.phase is Phase.SUCCEEDED:
                 return StepState.NOT_NEEDED, ""
             return StepState.NOT_REACHED, ""
+        error = next((run.error for run in newest if run.error), "")
         if error:
             return (StepState.CANCELED if _is_cancel(error) else StepState.FAILED), error
         if any(run.end_ns is None for run in newest):

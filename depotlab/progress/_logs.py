@@ -29,7 +29,7 @@ from depotlab.progress._lines import STREAM_NOTE, LineSplitter, LogLine, split_l
 __all__ = ["LogStore", "LogTail", "StepLog"]
 
 RING_LINES = 200
-RING_BYTES = 32 * 1024
+RING_BYTES = 16 * 1024
 SPILL_AT_BYTES = 1024 * 1024
 DEFAULT_CAP_BYTES = 256 * 1024 * 1024
 
@@ -44,9 +44,10 @@ class LogTail:
     Attributes:
         n_lines: Lines the step has written so far, whether kept here or not.
         n_bytes: Bytes it has written so far.
+        offset_ns: What is added to the daemon's times to get ours.
     """
 
-    __slots__ = ("_chunks", "_headless", "_offset_ns", "n_bytes", "n_lines")
+    __slots__ = ("_chunks", "_headless", "n_bytes", "n_lines", "offset_ns")
 
     def __init__(
         self,
@@ -59,21 +60,21 @@ class LogTail:
     ) -> None:
         self._chunks = chunks
         self._headless = headless  # (vertex, stream) whose kept chunks begin in mid-line
-        self._offset_ns = offset_ns
+        self.offset_ns = offset_ns
         self.n_lines = n_lines
         self.n_bytes = n_bytes
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LogTail):
             return NotImplemented
-        return (self.n_bytes, self._offset_ns, self._chunks) == (
+        return (self.n_bytes, self.offset_ns, self._chunks) == (
             other.n_bytes,
-            other._offset_ns,
+            other.offset_ns,
             other._chunks,
         )
 
     def __hash__(self) -> int:
-        return hash((self.n_bytes, self._offset_ns))
+        return hash((self.n_bytes, self.offset_ns))
 
     def __repr__(self) -> str:
         return f"LogTail(n_lines={self.n_lines}, n_bytes={self.n_bytes})"
@@ -81,7 +82,7 @@ class LogTail:
     @property
     def last_ns(self) -> int:
         """When the newest chunk came, 0 if there is none."""
-        return self._chunks[-1].at_ns + self._offset_ns if self._chunks else 0
+        return self._chunks[-1].at_ns + self.offset_ns if self._chunks else 0
 
     def lines(self, limit: int = RING_LINES) -> tuple[LogLine, ...]:
         """Return up to `limit` of the newest lines, oldest first."""
@@ -104,7 +105,7 @@ class LogTail:
                 chunk = chunk._replace(data=data)
             splitter = splitters.get(chunk.vertex)
             if splitter is None:
-                splitter = splitters[chunk.vertex] = LineSplitter(offset_ns=self._offset_ns)
+                splitter = splitters[chunk.vertex] = LineSplitter(offset_ns=self.offset_ns)
             found += [(chunk.vertex, line) for line in splitter.feed(chunk)]
         for vertex, splitter in splitters.items():
             found += [(vertex, line) for line in splitter.rest()]
@@ -136,11 +137,11 @@ class _Ring:
         for chunk in self._old:
             change = mid_line.discard if chunk.data.endswith(b"\n") else mid_line.add
             change((chunk.vertex, chunk.stream))
-        if self._n_bytes <= 2 * RING_BYTES:
+        if self._n_bytes <= 4 * RING_BYTES:
             self._old = tuple(self._new)
         else:
             self._old = tuple(map(_clipped, self._new))
-            mid_line |= {(c.vertex, c.stream) for c in self._new if len(c.data) > 2 * RING_BYTES}
+            mid_line |= {(c.vertex, c.stream) for c in self._new if len(c.data) > 4 * RING_BYTES}
         self._headless = frozenset(mid_line)
         self._new = []
         self._n_lines = self._n_bytes = 0
@@ -153,9 +154,9 @@ class _Ring:
 
 
 def _clipped(chunk: LogWritten) -> LogWritten:
-    if len(chunk.data) <= 2 * RING_BYTES:
+    if len(chunk.data) <= 4 * RING_BYTES:
         return chunk
-    return chunk._replace(data=chunk.data[-2 * RING_BYTES :])
+    return chunk._replace(data=chunk.data[-4 * RING_BYTES :])
 
 
 class StepLog:

@@ -46,8 +46,12 @@ def to_frame(snapshot: Snapshot, *, max_rows: int) -> Frame:
     )
     if not left:
         return Frame(tuple(shown))
-    if list(left) == ["internal"]:
-        return Frame(tuple(shown), f"{left.total()} internal step{'s' if left.total() > 1 else ''}")
+    if len(left) == 1:
+        ((word, n),) = left.items()
+        more = (
+            f"{n} internal step{'s' if n > 1 else ''}" if word == "internal" else f"{n} more {word}"
+        )
+        return Frame(tuple(shown), more)
     words = ", ".join(f"{n} {word}" for word, n in left.most_common())
     return Frame(tuple(shown), f"{left.total()} more: {words}")
 

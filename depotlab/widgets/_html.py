@@ -23,9 +23,10 @@ from depotlab.widgets._text import (
     one_line,
     seconds_text,
     transfer_text,
+    where_text,
 )
 
-__all__ = ["final_html", "frame_html", "log_html"]
+__all__ = ["LABEL_CH", "final_html", "frame_html", "log_html"]
 
 _BLUE, _GREEN, _RED, _TEAL, _GREY, _AMBER = (
     "#1c7ed6",
@@ -52,19 +53,20 @@ _PHASE_COLORS = {
     Phase.CANCELED: _AMBER,
 }
 # The order in which states fill the bar, from its left end.
-_BAR = (StepState.FAILED, StepState.CANCELED, StepState.CACHED, StepState.RAN, StepState.RUNNING)
+_BAR = (StepState.CACHED, StepState.RAN, StepState.FAILED, StepState.CANCELED, StepState.RUNNING)
 
 _UI = "font:13px/1.55 var(--jp-ui-font-family,system-ui,sans-serif)"
 _CODE = "font:12px/1.5 var(--jp-code-font-family,ui-monospace,Menlo,Consolas,monospace)"
 _MAX_NAME = 160
 _MAX_LINE = 400
+LABEL_CH = 15
 _TAG = re.compile(r"\[[^\]]{1,60}\] ")
 
 
 def frame_html(snapshot: Snapshot, *, max_rows: int = 15) -> str:
     """Return the whole live picture but for the log: head, bar, errors, rows, warnings."""
     return _page(
-        _head(snapshot),
+        _head(snapshot, room_px=90),
         _bar(snapshot),
         *(_failure(step, n_lines=10) for step in snapshot.failed[:3]),
         _rows(snapshot, max_rows=max_rows),
@@ -72,16 +74,23 @@ def frame_html(snapshot: Snapshot, *, max_rows: int = 15) -> str:
     )
 
 
-def final_html(snapshot: Snapshot, *, max_rows: int = 12, max_log_lines: int = 20) -> str:
-    """Return what stays in a saved notebook: a few kB, whatever the size of the build."""
+def final_html(
+    snapshot: Snapshot, *, max_rows: int = 12, max_log_lines: int = 20, headline: str = ""
+) -> str:
+    """Return what stays in a saved notebook: a few kB, whatever the size of the build.
+
+    `headline` replaces the usual first line; it is escaped like everything else.
+    """
     failed = snapshot.failed
     blocks = [_failure(step, n_lines=max_log_lines) for step in failed[:3]]
     if len(failed) > 3:
         blocks.append(_note(f"{len(failed) - 3} more steps failed."))
-    if snapshot.error and not any(step.error in snapshot.error for step in failed):
-        blocks.append(_box(_RED, f"<div>{_words(snapshot.error, 1000)}</div>"))
+    if snapshot.error and not failed:
+        blocks.append(
+            _box(_PHASE_COLORS[snapshot.phase], f"<div>{_words(snapshot.error, 1000)}</div>")
+        )
     return _page(
-        _head(snapshot),
+        _head(snapshot, title=headline),
         _bar(snapshot),
         *blocks,
         _rows(snapshot, max_rows=max_rows),
@@ -89,28 +98,39 @@ def final_html(snapshot: Snapshot, *, max_rows: int = 12, max_log_lines: int = 2
     )
 
 
-def log_html(lines: Sequence[tuple[int, LogLine]]) -> str:
-    """Return log lines, each after the number of its step, as one `pre`."""
+def log_html(lines: Sequence[tuple[str, LogLine]]) -> str:
+    """Return log lines, each after the label of its step where that changes."""
     rows = []
-    last = 0
-    for number, line in lines:
-        # The number stands where the step changes; repeating it would drown the output.
-        label = f"#{number}" if number != last else ""
-        last = number
-        rows.append(f'<span style="color:{_GREY}">{label:<5}</span>{_log_text(line)}')
-    return f'<pre style="{_CODE};margin:0;padding:0;background:none">' + "\n".join(rows) + "</pre>"
+    last = ""
+    for label, line in lines:
+        # Repeating the label on every line would drown the output.
+        shown = _safe(label) if label != last else ""
+        last = label
+        rows.append(
+            f'<div style="padding-left:{LABEL_CH}ch;text-indent:-{LABEL_CH}ch">'
+            f'<span style="display:inline-block;width:{LABEL_CH}ch;text-indent:0;color:{_GREY}">'
+            f"{shown}</span>{_log_text(line)}</div>"
+        )
+    return (
+        f'<div style="{_CODE};white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">'
+        f"{''.join(rows)}</div>"
+    )
 
 
 def _page(*parts: str) -> str:
     return f'<div style="{_UI};max-width:960px">{"".join(parts)}</div>'
 
 
-def _head(snapshot: Snapshot) -> str:
+def _head(snapshot: Snapshot, *, title: str = "", room_px: int = 0) -> str:
+    """Return the two lines above the bar, with room kept at their right for a button."""
+    title = one_line(title, 200) or headline(snapshot)
     color = _PHASE_COLORS[snapshot.phase]
+    room = f"padding-right:{room_px}px" if room_px else ""
     return (
-        f'<div><span style="color:{color}">{PHASE_SYMBOLS[snapshot.phase]}</span> '
-        f"<b>{escape(headline(snapshot))}</b></div>"
-        f'<div style="color:{_GREY};font-size:12px">{escape(facts_text(snapshot))}</div>'
+        f'<div style="{room}"><span style="color:{color}">{PHASE_SYMBOLS[snapshot.phase]}</span> '
+        f"<b>{_safe(title)}</b>"
+        f'<span style="color:{_GREY}">{_safe(where_text(snapshot))}</span></div>'
+        f'<div style="color:{_GREY};font-size:12px;{room}">{_safe(facts_text(snapshot))}</div>'
     )
 
 
@@ -143,7 +163,7 @@ def _rows(snapshot: Snapshot, *, max_rows: int) -> str:
     if frame.more:
         rows += (
             f'<tr style="background:none">{_cell("…", _GREY, "width:1.2em")}'
-            f"{_cell(escape(frame.more), _GREY, 'font-size:12px')}{_cell('')}</tr>"
+            f"{_cell(_safe(frame.more), _GREY, 'font-size:12px')}{_cell('')}</tr>"
         )
     return (
         '<table style="width:100%;margin:0;border-collapse:collapse;border:none;'
@@ -161,20 +181,26 @@ def _row(step: Step, at_ns: int) -> str:
         end = f"{step.state} · {seconds}"
     else:
         end = str(step.state)
-    moved, fraction = transfer_text(step) if step.state is StepState.RUNNING else ("", None)
+    name = _name(step.name)
+    if step.state is StepState.RUNNING:
+        # Inside the name's cell, so that other rows keep their room and nothing jumps.
+        name = (
+            '<div style="display:flex"><div style="flex:1;min-width:0;overflow:hidden;'
+            f'text-overflow:ellipsis">{name}</div>{_moved(*transfer_text(step))}</div>'
+        )
     return (
         '<tr style="background:none">'
         + _cell(SYMBOLS[step.state], color, "width:1.2em")
         + _cell(
-            _name(step.name),
+            name,
             _GREY if is_quiet else "",
             f"{_CODE};max-width:0;width:100%;overflow:hidden;text-overflow:ellipsis",
             title=one_line(step.name, 400),
         )
         + _cell(
-            _moved(moved, fraction) + escape(end),
+            _safe(end),
             color if step.state in (StepState.FAILED, StepState.CANCELED) else _GREY,
-            "text-align:right;font-variant-numeric:tabular-nums",
+            "padding-right:0;text-align:right;font-variant-numeric:tabular-nums;min-width:5em",
         )
         + "</tr>"
     )
@@ -194,8 +220,8 @@ def _name(name: str) -> str:
     text = one_line(name, _MAX_NAME)
     tag = _TAG.match(text)
     if tag is None:
-        return escape(text)
-    return f'<span style="color:{_GREY}">{escape(tag[0])}</span>{escape(text[tag.end() :])}'
+        return _safe(text)
+    return f'<span style="color:{_GREY}">{_safe(tag[0])}</span>{_safe(text[tag.end() :])}'
 
 
 def _moved(text: str, fraction: float | None) -> str:
@@ -209,7 +235,7 @@ def _moved(text: str, fraction: float | None) -> str:
             f'<span style="display:block;height:4px;width:{100 * fraction:.0f}%;'
             f'background:{_BLUE}"></span></span>'
         )
-    return f"{bar}{escape(text)} · "
+    return f'<div style="flex:none;padding-left:12px;color:{_GREY}">{bar}{_safe(text)}</div>'
 
 
 def _failure(step: Step, *, n_lines: int) -> str:
@@ -221,7 +247,7 @@ def _failure(step: Step, *, n_lines: int) -> str:
         text = "\n".join(_log_text(line) for line in lines)
         log = (
             f'<pre style="{_CODE};margin:4px 0 0;padding:0;background:none;white-space:pre-wrap;'
-            f'overflow-wrap:anywhere">{note}{text}</pre>'
+            f'word-break:normal;overflow-wrap:anywhere">{note}{text}</pre>'
         )
     return _box(
         _RED,
@@ -250,11 +276,21 @@ def _box(color: str, html: str) -> str:
 
 
 def _note(text: str) -> str:
-    return f'<div style="color:{_GREY}">{escape(text)}</div>'
+    return f'<div style="color:{_GREY}">{_safe(text)}</div>'
+
+
+def _safe(text: str) -> str:
+    r"""Return escaped text that no front end takes for a formula.
+
+    JupyterLab and nbconvert typeset what stands between dollar signs, `\(` or `\[` in HTML
+    output, and shell commands are full of those. Formulas cannot span elements, so a delimiter
+    in an element of its own is left alone; `pre` is never typeset.
+    """
+    return escape(text).replace("\\", "<span>\\</span>").replace("$", "<span>$</span>")
 
 
 def _words(text: str, limit: int) -> str:
-    return escape(one_line(text, limit))
+    return _safe(one_line(text, limit))
 
 
 def _log_text(line: LogLine) -> str:

@@ -24,9 +24,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from depotlab.progress import LogLine, Snapshot
-from depotlab.widgets._html import final_html, frame_html, log_html
+from depotlab.widgets._html import LABEL_CH, final_html, frame_html, log_html
 from depotlab.widgets._plain import final_text
-from depotlab.widgets._text import headline, one_line
+from depotlab.widgets._text import headline, label_text, one_line
 
 __all__ = ["NotebookMode", "NotebookView", "notebook_mode"]
 
@@ -151,18 +151,19 @@ class _Panes:
         self._texts: dict[str, str] = {}
         self._is_canceling = False
         self._on_cancel = on_cancel
-        self._main = w.HTML(layout=w.Layout(flex="1 1 auto", min_width="0", margin="0"))
+        self._main = w.HTML(layout=w.Layout(flex="0 0 100%", min_width="0", margin="0"))
         top: list[Any] = [self._main]
         self._button: Any = None
         if on_cancel is not None:
             self._button = w.Button(
                 description="Cancel",
                 tooltip="Stop this build (or press ■)",
-                layout=w.Layout(width="76px", height="26px", flex="0 0 auto", margin="0 0 0 12px"),
+                # Laid over the upper right corner, where the frame keeps room for it.
+                layout=w.Layout(width="80px", height="26px", flex="0 0 auto", margin="0 0 0 -80px"),
             )
             self._button.on_click(self._clicked)
             top.append(self._button)
-        self._top = w.HBox(top, layout=w.Layout(align_items="flex-start", max_width="1060px"))
+        self._top = w.HBox(top, layout=w.Layout(align_items="flex-start", max_width="960px"))
         self._log = w.HTML(layout=w.Layout(margin="0", min_width="0"))
         # A column in reverse keeps its end in sight while it grows, and stays where a reader
         # has scrolled to.
@@ -179,7 +180,9 @@ class _Panes:
                 border="1px solid #8883",
             ),
         )
-        self._box = w.VBox([self._top, self._log_box], layout=w.Layout(margin="2px 0"))
+        # As much room at the right as front ends leave beside static HTML: the end does not jump.
+        room = w.Layout(padding="2px 20px 2px 0", margin="0")
+        self._box = w.VBox([self._top, self._log_box], layout=room)
 
     def view(self) -> dict[str, Any]:
         return {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
@@ -222,11 +225,17 @@ class _Panes:
             self._on_cancel()
 
 
-def recent_lines(snapshot: Snapshot, *, limit: int) -> list[tuple[int, LogLine]]:
-    """Return the newest lines of all steps, each with the number of its step."""
-    numbers = {member: step.number for step in snapshot.steps for member in step.members}
+def recent_lines(snapshot: Snapshot, *, limit: int) -> list[tuple[str, LogLine]]:
+    """Return the newest lines of all steps, each with a label of its step."""
     lines = snapshot.recent.lines_by_vertex(limit)
-    return [(numbers.get(vertex, 0), line) for vertex, line in lines]
+    wanted = {vertex for vertex, _ in lines}
+    labels = {
+        member: label_text(step, LABEL_CH - 1)
+        for step in snapshot.steps
+        for member in step.members
+        if member in wanted
+    }
+    return [(labels.get(vertex, ""), line) for vertex, line in lines]
 
 
 def is_in_kernel() -> bool:

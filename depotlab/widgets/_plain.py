@@ -22,11 +22,14 @@ from depotlab.widgets._text import (
     one_line,
     seconds_text,
     transfer_text,
+    where_text,
 )
 
 __all__ = ["PlainView", "PlainWriter", "final_text"]
 
 _HOLD_NS = 5_000_000_000
+_SETTLE_NS = 150_000_000
+_KEY_S = 0.01
 _TRANSFER_EVERY_NS = 5_000_000_000
 _TRANSFER_LEAST_NS = 1_000_000_000
 _TRANSFER_FRACTION = 0.05
@@ -61,6 +64,7 @@ class PlainWriter:
         self._written: dict[str, _Written] = {}
         self._current = ""
         self._current_ns = 0
+        self._written_ns: dict[str, int] = {}
         self._n_warnings = 0
 
     def advance(self, snapshot: Snapshot) -> str:
@@ -74,32 +78,48 @@ class PlainWriter:
         current = next((step for step in started if step.digest == self._current), None)
         if current is not None:
             self._write(out, current, snapshot)
-        is_held = (
-            current is not None
-            and current.state is StepState.RUNNING
-            and snapshot.phase is Phase.RUNNING
-            and snapshot.at_ns - self._current_ns < _HOLD_NS
-        )
-        if not is_held:
-            # Running steps last, so that one of them is the one to stay with.
-            for step in sorted(started, key=lambda step: step.state is StepState.RUNNING):
-                self._write(out, step, snapshot)
-            for warning in snapshot.warnings[self._n_warnings :]:
-                owner = next((s for s in started if warning.step in s.members), None)
-                if owner is not None:
-                    self._section(out, owner, [f"WARN: {one_line(warning.short, 300)}"], snapshot)
-            self._n_warnings = len(snapshot.warnings)
+        if current is None or not self._is_held(current, snapshot):
+            self._write_others(out, started, snapshot)
         return "".join(f"{line}\n" for line in out)
 
-    def _write(self, out: list[str], step: Step, snapshot: Snapshot) -> None:
+    def _write_others(self, out: list[str], started: list[Step], snapshot: Snapshot) -> None:
+        is_over = snapshot.phase is not Phase.RUNNING
+        for step in started:
+            if is_over or step.state is not StepState.RUNNING:
+                self._write(out, step, snapshot)
+        for warning in snapshot.warnings[self._n_warnings :]:
+            owner = next((s for s in started if warning.step in s.members), None)
+            if owner is not None:
+                self._section(out, owner, [f"WARN: {one_line(warning.short, 300)}"], snapshot)
+        self._n_warnings = len(snapshot.warnings)
+        # Then one that runs, to stay with for a while: the one that has waited longest.
+        running = [step for step in started if step.state is StepState.RUNNING]
+        for step in sorted(running, key=lambda step: self._written_ns.get(step.digest, 0)):
+            if self._write(out, step, snapshot):
+                break
+
+    def _is_held(self, current: Step, snapshot: Snapshot) -> bool:
+        if snapshot.phase is not Phase.RUNNING:
+            return False
+        if current.state is StepState.RUNNING:
+            return snapshot.at_ns - self._current_ns < _HOLD_NS
+        return _is_fresh(current, snapshot)
+
+    def _write(self, out: list[str], step: Step, snapshot: Snapshot) -> bool:
+        """Write what is new of a step, and say whether there was anything."""
+        if step.digest != self._current and _is_fresh(step, snapshot):
+            return False
         written = self._written.get(step.digest)
         if written is None:
             offset_ns = snapshot.logs.offset_ns if snapshot.logs else 0
             splitter = LineSplitter(offset_ns=offset_ns)
             written = self._written[step.digest] = _Written(splitter=splitter)
-        if written.step is not step:
-            self._section(out, step, self._news(step, written, snapshot), snapshot)
-            written.step = step
+        if written.step is step and written.state is step.state:
+            return False
+        news = self._news(step, written, snapshot)
+        written.step = step
+        self._section(out, step, news, snapshot)
+        return bool(news)
 
     def _section(self, out: list[str], step: Step, news: list[str], snapshot: Snapshot) -> None:
         if not news:
@@ -110,6 +130,7 @@ class PlainWriter:
             out.append(f"#{step.number} {one_line(step.name, 300)}")
             self._current = step.digest
             self._current_ns = snapshot.at_ns
+        self._written_ns[step.digest] = snapshot.at_ns
         out += [f"#{step.number} {line}" for line in news if line]
 
     def _news(self, step: Step, written: _Written, snapshot: Snapshot) -> list[str]:
@@ -117,6 +138,8 @@ class PlainWriter:
         news = [""] if written.step is None else []
         news += self._transfers(step, written, snapshot.at_ns)
         news += self._output(step, written, snapshot)
+        if _is_fresh(step, snapshot):
+            return news
         if step.state is not written.state and step.state.is_over:
             seconds = seconds_text(step.duration_s)
             if step.state is StepState.FAILED:
@@ -134,7 +157,8 @@ class PlainWriter:
             )
             for chunk in chunks:
                 lines += written.splitter.feed(chunk)
-        if step.state.is_over and step.state is not written.state:
+        is_over = step.state.is_over and not _is_fresh(step, snapshot)
+        if is_over and step.state is not written.state:
             lines += written.splitter.rest()
             written.splitter = LineSplitter()
         began_ns = step.started_ns or 0
@@ -143,7 +167,8 @@ class PlainWriter:
     def _transfers(self, step: Step, written: _Written, at_ns: int) -> list[str]:
         news = []
         for transfer in step.transfers:
-            last_ns, last_fraction, was_done = written.transfers.get(transfer.id, (0, -1.0, False))
+            unseen = (transfer.started_ns or 0, 0.0, False)  # what takes no time is told once
+            last_ns, last_fraction, was_done = written.transfers.get(transfer.id, unseen)
             fraction = transfer.fraction or 0.0
             waited_ns = at_ns - last_ns
             is_due = waited_ns >= _TRANSFER_EVERY_NS or (
@@ -199,7 +224,10 @@ def final_text(snapshot: Snapshot, *, max_steps: int = 5, max_log_lines: int = 1
 
     This is what a saved notebook keeps as text. At most about 15 lines if all went well.
     """
-    lines = [f"{PHASE_SYMBOLS[snapshot.phase]} {headline(snapshot)}", f"  {facts_text(snapshot)}"]
+    lines = [
+        f"{PHASE_SYMBOLS[snapshot.phase]} {headline(snapshot)}{where_text(snapshot)}",
+        f"  {facts_text(snapshot)}",
+    ]
     if snapshot.phase is Phase.RUNNING:
         busy = snapshot.of(StepState.RUNNING)[-max_steps:]
         for step in busy:
@@ -212,7 +240,7 @@ def final_text(snapshot: Snapshot, *, max_steps: int = 5, max_log_lines: int = 1
         lines += [
             f"      | {plain(line.text)[:200]}" for line in step.log.lines(limit=max_log_lines)
         ]
-    if snapshot.error and not any(step.error in snapshot.error for step in snapshot.failed):
+    if snapshot.error and not snapshot.failed:
         lines.append(f"  {one_line(snapshot.error, 500)}")
     if snapshot.phase is Phase.SUCCEEDED:
         ran = [s for s in snapshot.of(StepState.RAN) if matters(s, snapshot)]
@@ -229,6 +257,19 @@ def _row(step: Step, at_ns: int) -> str:
     is_open = step.state is StepState.RUNNING
     seconds = seconds_text(step.elapsed_s(at_ns), is_open=is_open)
     return f"  {SYMBOLS[step.state]} {seconds:>8}  {one_line(step.name, 100)}"
+
+
+def _is_fresh(step: Step, snapshot: Snapshot) -> bool:
+    """Say whether a step ended so lately that it may be about to start again.
+
+    The first interval of most steps is the computation of a cache key and takes microseconds; longer ones are
+    taken for what they seem to be.
+    """
+    if step.state is not StepState.RAN or snapshot.phase is not Phase.RUNNING:
+        return False
+    if step.duration_s > _KEY_S:
+        return False
+    return snapshot.at_ns - (step.intervals[-1].end_ns or 0) < _SETTLE_NS
 
 
 def _clock(ns: int) -> str:

@@ -16,6 +16,7 @@ from depotlab.widgets._text import (
     one_line,
     seconds_text,
     transfer_text,
+    where_text,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _PHASE_STYLES = {
     Phase.FAILED: "red",
     Phase.CANCELED: "yellow",
 }
-_BAR = (StepState.FAILED, StepState.CANCELED, StepState.CACHED, StepState.RAN)
+_BAR = (StepState.CACHED, StepState.RAN, StepState.FAILED, StepState.CANCELED)
 _LOG_LINES = 6
 _MAX_ROWS = 20
 
@@ -112,13 +113,17 @@ def terminal_frame(snapshot: Snapshot, *, width: int, height: int, followed: str
     from rich.console import Group
     from rich.text import Text
 
-    room = max(3, height - 4)
+    room = max(1, height - 5)  # without the head of three lines, "… more", and the cursor's own
     busy = next((step for step in snapshot.steps if step.digest == followed), None)
     n_log = min(_LOG_LINES, max(0, room - 8)) if busy else 0
-    frame = to_frame(snapshot, max_rows=max(1, min(_MAX_ROWS, room - n_log - (2 if n_log else 1))))
-    symbol = Text(f"{PHASE_SYMBOLS[snapshot.phase]} ", _PHASE_STYLES[snapshot.phase])
+    n_rows = room - (n_log + 1 if n_log else 0)
+    frame = to_frame(snapshot, max_rows=max(1, min(_MAX_ROWS, n_rows)))
     parts = [
-        symbol + Text(headline(snapshot), "bold"),
+        Text.assemble(
+            (f"{PHASE_SYMBOLS[snapshot.phase]} ", _PHASE_STYLES[snapshot.phase]),
+            (headline(snapshot), "bold"),
+            (where_text(snapshot), "bright_black"),
+        ),
         Text(f"  {facts_text(snapshot)}"[:width], "bright_black", no_wrap=True),
         _bar(snapshot, width=min(width, 100)),
         *(_row(step, snapshot.at_ns, width=min(width, 100)) for step in frame.rows),
@@ -127,9 +132,10 @@ def terminal_frame(snapshot: Snapshot, *, width: int, height: int, followed: str
         parts.append(Text(f"  … {frame.more}"[:width], "bright_black", no_wrap=True))
     if busy and n_log:
         parts.append(Text(f"  #{busy.number} {one_line(busy.name, width)}", "bright_black"))
-        for line in busy.log.lines(limit=n_log):
-            text = Text.from_ansi(only_colors(line.text), no_wrap=True, overflow="ellipsis")
-            parts.append(Text("  │ ", "bright_black", no_wrap=True, overflow="ellipsis") + text)
+        parts += [
+            Text.assemble(("  │ ", "bright_black"), Text.from_ansi(only_colors(line.text)))
+            for line in busy.log.lines(limit=n_log)
+        ]
     for part in parts:
         part.no_wrap, part.overflow = True, "ellipsis"
     return Group(*parts)
@@ -192,7 +198,8 @@ def _painted(text: str) -> Text:
             at = start + line.index(symbol)
             painted.stylize(symbols[symbol], at, at + 1)
         if index == 0:
-            painted.stylize("bold", start + 2, start + len(line))
+            head, _, where = line.rpartition(" · ")
+            painted.stylize("bold", start + 2, start + len(head or where))
         elif index == 1:
             painted.stylize("bright_black", start, start + len(line))
         start += len(line) + 1

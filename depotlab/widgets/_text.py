@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from depotlab.progress import Phase, Snapshot, Step, StepState
 from depotlab.widgets._ansi import plain
 
@@ -12,15 +14,19 @@ __all__ = [
     "counts_text",
     "facts_text",
     "headline",
+    "label_text",
     "one_line",
     "seconds_text",
     "steps_text",
     "transfer_text",
+    "where_text",
 ]
+
+_TAG = re.compile(r"\[([^\]]{1,60})\] ")
 
 SYMBOLS = {
     StepState.WAITING: "○",
-    StepState.RUNNING: "▸",
+    StepState.RUNNING: "●",
     StepState.CACHED: "⊙",
     StepState.RAN: "✔",
     StepState.NOT_NEEDED: "-",
@@ -29,7 +35,7 @@ SYMBOLS = {
     StepState.FAILED: "✖",
 }
 PHASE_SYMBOLS = {
-    Phase.RUNNING: "▸",
+    Phase.RUNNING: "●",
     Phase.SUCCEEDED: "✔",
     Phase.FAILED: "✖",
     Phase.CANCELED: "⊘",
@@ -50,7 +56,7 @@ def bytes_text(n_bytes: int) -> str:
     while value >= 999.5 and units:
         value /= 1000
         unit = units.pop()
-    if unit == "B" or value >= 99.5:
+    if unit == "B" or value >= 99.95:
         return f"{value:.0f} {unit}"
     return f"{value:.1f} {unit}"
 
@@ -99,16 +105,26 @@ def steps_text(snapshot: Snapshot) -> str:
 
 
 def facts_text(snapshot: Snapshot) -> str:
-    """Return the second line: counts, bytes and the machine."""
+    """Return the second line: how far, which states, bytes sent and received, warnings."""
     parts = [steps_text(snapshot), counts_text(snapshot)]
     if snapshot.up_bytes or snapshot.down_bytes:
-        sent, received = bytes_text(snapshot.up_bytes), bytes_text(snapshot.down_bytes)
-        parts.append(f"{sent} sent, {received} received")
+        parts.append(f"↑ {bytes_text(snapshot.up_bytes)} ↓ {bytes_text(snapshot.down_bytes)}")
     if snapshot.warnings:
         n = len(snapshot.warnings)
         parts.append(f"{n} warning{'s' if n > 1 else ''}")
-    parts.append(one_line(snapshot.where, 60))
     return " · ".join(part for part in parts if part)
+
+
+def where_text(snapshot: Snapshot) -> str:
+    """Return ` · ` and the machine, to stand after the headline, or nothing."""
+    where = one_line(snapshot.where, 60)
+    return f" · {where}" if where else ""
+
+
+def label_text(step: Step, limit: int) -> str:
+    """Return a short label for lines of a step: `web 3/3` of `[web 3/3] RUN make`, or the name."""
+    tag = _TAG.match(step.name)
+    return one_line(tag[1] if tag else step.name, limit)
 
 
 def transfer_text(step: Step) -> tuple[str, float | None]:

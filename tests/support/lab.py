@@ -51,6 +51,15 @@ _LOADED = """async () => {
   await w.context.ready; return w.content.widgets.length > 0; }"""
 
 
+def kernel_path() -> str:
+    """`PYTHONPATH` for kernels: the checkout, and the helpers as top-level modules.
+
+    Not as `tests.support`: another package's top-level `tests` would come before ours.
+    """
+    inherited = os.environ.get("PYTHONPATH", "")
+    return os.pathsep.join(filter(None, [str(REPO), str(REPO / "tests" / "support"), inherited]))
+
+
 def artifacts() -> Path:
     """Where pictures go: `DEPOTLAB_ARTIFACTS`, else `build/screenshots` of the checkout."""
     folder = Path(os.environ.get("DEPOTLAB_ARTIFACTS", REPO / "build" / "screenshots"))
@@ -117,7 +126,7 @@ def running_lab(root: Path, state: Path) -> Iterator[Lab]:
         folder = state / name.lower()
         folder.mkdir(parents=True, exist_ok=True)
         env[name] = str(folder)
-    env["PYTHONPATH"] = os.pathsep.join([str(REPO), *filter(None, [env.get("PYTHONPATH")])])
+    env["PYTHONPATH"] = kernel_path()
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
         *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
@@ -258,12 +267,18 @@ class LabPage:
     def picture(self, name: str, index: int | None = None) -> Path:
         """Save a picture of the page, or of one cell's output, and return where it is."""
         path = artifacts() / f"{name}.png"
+        # Tall enough for the whole output: what is scrolled out of sight is not drawn.
+        size = self.page.viewport_size
+        if index is not None:
+            self.page.set_viewport_size({**size, "height": 1_600})
+            self.page.wait_for_timeout(200)
         for toast in self.page.query_selector_all(".Toastify, .jp-toast-container"):
             toast.evaluate("node => node.remove()")
         if index is None:
             self.page.screenshot(path=str(path))
         else:
             self._output(index).screenshot(path=str(path))
+            self.page.set_viewport_size(size)
         return path
 
     def close(self) -> None:

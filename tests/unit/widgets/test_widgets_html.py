@@ -93,6 +93,28 @@ def test_what_a_build_wrote_is_shown_and_not_run() -> None:
     assert "javascript:" not in words
 
 
+def test_shell_variables_are_not_typeset_as_formulas() -> None:
+    name = r"RUN for i in $(seq 4); do echo $i \(x\) \[y\]; done"
+    snapshot = fold(
+        [
+            BuildStarted(1, "$a$", "$b$"),
+            VertexUpdated("a", name, (), 1, 2, error=name),
+            LogWritten("a", 1, 1, b"$c$\n"),
+            WarningRaised("a", 1, "$d$"),
+            BuildEnded(3, Phase.FAILED),
+        ]
+    )
+
+    class Pieces(Reader):
+        def handle_data(self, data: str) -> None:
+            super().handle_data(data)
+            if "pre" not in self.open:
+                assert data in ("$", "\\") or not {"$", "\\"} & set(data)
+
+    words = Pieces(final_html(snapshot)).words
+    assert name in words
+
+
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [
