@@ -14,6 +14,9 @@ import pytest
 
 from depotlab.errors import EngineError
 
+# Tests must not depend on whether Docker Hub answers today.
+os.environ.setdefault("DEPOTLAB_DOCKER_HUB", "last")
+
 LASTING_THREADS = ("depotlab-io", "pytest_timeout", "asyncio_", "ThreadPoolExecutor", "Thread-")
 """Threads that one process keeps: the portal, grpcio's own poller, executors of event loops."""
 

@@ -1,0 +1,248 @@
+"""Directories sent to a real daemon; the build itself checks what arrived."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from depotlab._session import MemoryTree, Session
+from depotlab._transfer import BadPattern, HostTree, make_filter, resolve
+from depotlab.errors import DepotlabError, SessionError
+from tests.conftest import unavailable
+from tests.support import treecases
+from tests.support.gomatch import GoUnavailable, ask, to_wire
+from tests.support.sessions import build
+
+CHECK = """FROM busybox
+COPY . /src
+RUN --mount=type=bind,from=check,target=/check cd /src && sha256sum -c /check/sums >/tmp/log || (cat /tmp/log; exit 1)
+RUN --mount=type=bind,from=check,target=/check cd /src && find . -type f | wc -l > /tmp/n && cmp /tmp/n /check/count
+"""
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+def sums_of(root: Path) -> dict[str, str]:
+    """What the build compares with: a list for `sha256sum -c`, and the number of files."""
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(root)}\n" for f in files]
+    return {"sums": "".join(lines), "count": f"{len(files)}\n"}
+
+
+def send(address: str, root: Path, dockerfile: str = CHECK, **attrs: str) -> Session:
+    """Build with `root` as the context; the build fails unless exactly its files arrived."""
+    session = Session(
+        {
+            "context": root,
+            "dockerfile": MemoryTree({"Dockerfile": dockerfile}),
+            "check": MemoryTree(sums_of(root)),
+        }
+    )
+    try:
+        build(address, session, {"context:check": "local:check", **attrs})
+    finally:
+        assert session.moved["dockerfile"].n_transfers > 0
+    assert session.problems == []
+    return session
+
+
+def test_twenty_thousand_files_arrive_and_are_not_sent_again(engine, tmp_path: Path) -> None:
+    for n in range(200):
+        folder = tmp_path / f"d{n % 10}" / f"e{n}"
+        folder.mkdir(parents=True)
+        for m in range(100):
+            (folder / f"{m}.txt").write_bytes(os.urandom(200))
+    first = send(engine.address, tmp_path)
+    assert first.moved["context"].n_files == 20_000
+    (tmp_path / "d0" / "e0" / "0.txt").write_bytes(os.urandom(200))
+    second = send(engine.address, tmp_path)
+    assert second.moved["context"].n_files <= 100  # those written just before the first listing, too
+    assert second.moved["context"].n_entries == first.moved["context"].n_entries
+    third = send(engine.address, tmp_path)
+    assert third.moved["context"].n_files <= 1
+
+
+def test_a_large_file_arrives(engine, tmp_path: Path) -> None:
+    block = os.urandom(1 << 20)
+    with (tmp_path / "big").open("wb") as file:
+        for n in range(200):
+            file.write(block[n * 1000 :] + block[: n * 1000])
+    session = send(engine.address, tmp_path)
+    assert session.moved["context"].n_bytes == 200 << 20
+
+
+def test_every_kind_of_file_arrives_as_it_is(engine, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9\n\xff")
+    (tmp_path / odd).write_text("odd")
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir").chmod(0o1770)
+    (tmp_path / "dir" / "run").write_text("#!/bin/sh")
+    (tmp_path / "dir" / "run").chmod(0o4755)
+    os.link(tmp_path / "dir" / "run", tmp_path / "second")
+    (tmp_path / "link").symlink_to("dir/../nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    os.utime(tmp_path / "empty", (10**9, 10**9))
+    dockerfile = r"""FROM busybox
+COPY . /src
+WORKDIR /src
+RUN test "$(for f in caf*; do printf %s "$f"; done | od -An -tx1 | tr -d ' ')" = 636166e90aff
+RUN test "$(cat caf*)" = odd
+RUN test "$(stat -c %a:%u:%g dir)" = 1770:0:0 && test "$(stat -c %a dir/run)" = 4755
+RUN test "$(cat second)" = '#!/bin/sh'
+RUN test "$(readlink link)" = dir/../nowhere && test -p pipe && test ! -s empty
+RUN test "$(stat -c %Y empty)" = 1000000000
+"""
+    session = Session({"context": tmp_path, "dockerfile": MemoryTree({"Dockerfile": dockerfile})})
+    build(engine.address, session)
+    assert session.moved["context"].n_entries == 7
+    assert session.moved["context"].n_files == 3  # names of one inode are sent once
+
+
+def test_dockerignore_and_copy_choose_what_is_sent(engine, tmp_path: Path) -> None:
+    for name in ["app/main.py", "app/skip.log", "app/keep.log", "docs/a", "real/x", "é/ü"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / ".dockerignore").write_text("**/*.log\n!app/keep.log\n")
+    dockerfile = """FROM busybox
+COPY app /app
+COPY link/x é/ü /other/
+RUN test "$(cd /; find app other -type f | sort | tr '\\n' ' ')" = 'app/keep.log app/main.py other/x other/ü '
+"""
+    session = Session({"context": tmp_path, "dockerfile": MemoryTree({"Dockerfile": dockerfile})})
+    build(engine.address, session)
+    # .dockerignore itself; then app with two files, link, real with x, é with ü.
+    assert session.moved["context"].n_files == 1 + 4
+    assert session.moved["context"].n_entries == 1 + 8
+
+
+def test_new_content_with_the_old_size_and_time_arrives(engine, tmp_path: Path) -> None:
+    """A file from an archive: the daemon compares size and time only, so it would keep the old one."""
+    for content in ("one", "two", "one", "six"):
+        (tmp_path / "f").write_text(content)
+        os.utime(tmp_path / "f", ns=(0, 499_162_500 * 10**9))
+        time.sleep(0.05)  # not within the same tick of the clock
+        session = send(engine.address, tmp_path)
+        assert session.moved["context"].n_files == 1
+    assert send(engine.address, tmp_path).moved["context"].n_files == 0
+
+
+def test_a_file_that_is_gone_when_it_is_wanted_fails_the_build_and_is_named(
+    engine, tmp_path: Path
+) -> None:
+    class Vanishing(HostTree):
+        def open(self, path: bytes):
+            (self.host_root / os.fsdecode(path)).unlink()
+            return super().open(path)
+
+    (tmp_path / "f").write_text(f"{time.time_ns()}")
+    dockerfile = MemoryTree({"Dockerfile": "FROM busybox\nCOPY f /\n"})
+    session = Session({"context": Vanishing(tmp_path), "dockerfile": dockerfile})
+    with pytest.raises(SessionError) as caught:
+        build(engine.address, session)
+    assert caught.value.path == str(tmp_path / "f")
+
+
+def test_a_directory_that_was_not_offered_fails_the_build(engine) -> None:
+    session = Session({"dockerfile": MemoryTree({"Dockerfile": "FROM busybox\nCOPY f /\n"})})
+    with pytest.raises(DepotlabError, match="context"):
+        build(engine.address, session)
+
+
+# ----------------------------------------------------------------- against the Go packages
+
+
+@pytest.fixture
+def go():
+    try:
+        ask()
+    except GoUnavailable as error:
+        unavailable(str(error))
+    return ask
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_random_patterns_mean_what_they_mean_in_go(go, seed: int) -> None:
+    from depotlab._transfer import Matcher
+
+    rng = random.Random(seed)
+    cases = [treecases.match_case(rng, odd=n % 2 == 1) for n in range(1500)]
+    answers = go(match=[{key: list(map(to_wire, c[key])) for key in c} for c in cases])["match"]
+    different = []
+    for case, answer in zip(cases, answers, strict=True):
+        ours = ""
+        try:
+            matcher = Matcher(case["patterns"])
+        except BadPattern:
+            ours = "refused"
+        else:
+            for path in case["paths"]:
+                try:
+                    ours += "1" if matcher.match_from_top(path) else "0"
+                except BadPattern:
+                    ours += "e"
+        if ours != ("refused" if answer["refused"] else answer["walking"]):
+            different.append((case, ours, answer))
+    assert different == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_trees_are_listed_as_go_lists_them(go, seed: int, tmp_path: Path) -> None:
+    """Every field of every entry, for random trees, filters and follow-paths."""
+    rng = random.Random(seed)
+    cases = []
+    for n in range(300):
+        root = tmp_path / str(n)
+        root.mkdir()
+        listing = treecases.tree_listing(rng)
+        treecases.make_tree(root, listing)
+        cases.append(
+            {
+                "root": str(root),
+                "include": treecases.patterns(rng, odd=False) if n % 6 in (1, 2) else [],
+                "exclude": treecases.patterns(rng, odd=n % 6 == 2) if n % 6 in (0, 2, 4) else [],
+                "follow": treecases.follow_paths(rng, listing) if n % 6 >= 3 else None,
+            }
+        )
+    questions = [
+        {k: v if k == "root" or v is None else list(map(to_wire, v)) for k, v in c.items()} for c in cases
+    ]
+    for question in questions:
+        question["include"] = question["include"] or None
+        question["exclude"] = question["exclude"] or None
+    different = []
+    for case, answer in zip(cases, go(walk=questions)["walk"], strict=True):
+        theirs = None if answer["error"] else [_from_go(entry) for entry in answer["entries"]]
+        if _listed(case) != theirs:
+            different.append((case, _listed(case), theirs))
+    assert different == []
+
+
+def _listed(case) -> list[tuple[object, ...]] | None:
+    tree = HostTree(Path(case["root"]))
+    try:
+        followed = resolve(tree, case["follow"]) if case["follow"] else None
+        entries = list(tree.walk(make_filter(case["include"], case["exclude"], followed)))
+    except BadPattern:
+        return None
+    return [
+        (e.path, e.mode, e.size_bytes, e.modified_ns, e.link, e.device or (0, 0), e.xattrs)
+        for e in entries
+    ]
+
+
+def _from_go(entry) -> tuple[object, ...]:
+    xattrs = {name: value.encode("latin-1") for name, value in entry.get("xattrs", {}).items()}
+    return (
+        entry["path"].encode("latin-1"), entry["mode"], entry["size"], entry["modified_ns"],
+        entry["link"].encode("latin-1"), (entry["devmajor"], entry["devminor"]), xattrs or None,
+    )  # fmt: skip
