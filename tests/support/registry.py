@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bcrypt
+
 from depotlab._local import install
 
 
