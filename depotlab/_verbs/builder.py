@@ -51,10 +51,14 @@ class Builder:
     Args:
         endpoint: Where the daemon is.
         auth: Credentials given in code, for all builds.
+        where: What views call the daemon; its address when left out.
     """
 
-    def __init__(self, endpoint: Endpoint, auth: Mapping[str, Credentials]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, auth: Mapping[str, Credentials], *, where: str = ""
+    ) -> None:
         self.endpoint = endpoint
+        self.where = where or endpoint.address
         self._auth = auth
         self._channel: Channel | None = None
         self._workers: tuple[Worker, ...] = ()
@@ -97,7 +101,7 @@ class Builder:
             BuildTimeout: `timeout_s` is over; the build was cancelled on the daemon.
             DepotlabError: The build failed.
         """
-        fold.feed([BuildStarted(time.time_ns(), request.title, self.endpoint.address)])
+        fold.feed([BuildStarted(time.time_ns(), request.title, self.where)])
         try:
             async with asyncio.timeout(request.timeout_s) as limit:
                 answer = await self._build(request, fold)

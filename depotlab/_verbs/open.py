@@ -68,4 +68,5 @@ def open_local(*, auth: Auth, state_dir: str | Path | None = None) -> Opened:
     engine = engine_room.start(
         state_dir=Path(state_dir) if state_dir is not None else None, on_progress=_say
     )
-    return Opened(Builder(Endpoint(engine.address), credentials), engine)
+    builder = Builder(Endpoint(engine.address), credentials, where="the engine on this computer")
+    return Opened(builder, engine)

@@ -9,7 +9,8 @@ never touches the disk. The file has no name (it cannot outlive the process) and
 open it; when it has reached its cap, or the disk is full, the rest of the log is counted, kept in
 memory as far as the generations reach, and dropped.
 
-One lock guards a store; `Fold` takes the same one. The only file of the room that does I/O.
+One lock guards what is in memory, and `Fold` takes the same one; reading the file does not hold it.
+The only file of the room that does I/O.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = ["LogStore", "LogTail", "StepLog"]
 
 RING_LINES = 200
 RING_BYTES = 16 * 1024
+CHUNK_BYTES = 64 * 1024
 SPILL_AT_BYTES = 1024 * 1024
 DEFAULT_CAP_BYTES = 256 * 1024 * 1024
 
@@ -133,16 +135,24 @@ class _Ring:
 
     def rotate(self) -> None:
         """Forget the older generation and begin a new one."""
+        kept = self._new
+        dropped: list[LogWritten] = [*self._old]
+        large = [k for k, chunk in enumerate(kept) if len(chunk.data) > CHUNK_BYTES]
+        if large:
+            # Clipped from its start, and then what came before it has to go too.
+            dropped += kept[: large[-1]]
+            data = kept[large[-1]].data
+            dropped.append(kept[large[-1]]._replace(data=data[:-CHUNK_BYTES]))
+            kept = [
+                kept[large[-1]]._replace(data=data[-CHUNK_BYTES:]),
+                *kept[large[-1] + 1 :],
+            ]
         mid_line = set(self._headless)
-        for chunk in self._old:
+        for chunk in dropped:
             change = mid_line.discard if chunk.data.endswith(b"\n") else mid_line.add
             change((chunk.vertex, chunk.stream))
-        if self._n_bytes <= 4 * RING_BYTES:
-            self._old = tuple(self._new)
-        else:
-            self._old = tuple(map(_clipped, self._new))
-            mid_line |= {(c.vertex, c.stream) for c in self._new if len(c.data) > 4 * RING_BYTES}
         self._headless = frozenset(mid_line)
+        self._old = tuple(kept)
         self._new = []
         self._n_lines = self._n_bytes = 0
 
@@ -151,12 +161,6 @@ class _Ring:
 
     def headless(self) -> frozenset[tuple[str, int]]:
         return self._headless
-
-
-def _clipped(chunk: LogWritten) -> LogWritten:
-    if len(chunk.data) <= 4 * RING_BYTES:
-        return chunk
-    return chunk._replace(data=chunk.data[-4 * RING_BYTES :])
 
 
 class StepLog:
@@ -208,6 +212,7 @@ class LogStore:
         self._waiting: list[StepLog] = []
         self._pending_bytes = 0
         self._file: IO[bytes] | None = None
+        self._file_lock = threading.Lock()  # so that it is not closed under a reader
         self._file_bytes = 0
         self._is_spilling = True
         self._close_file: weakref.finalize[..., LogStore] | None = None
@@ -267,25 +272,28 @@ class LogStore:
             log = self._logs.get(digest)
             if log is None or start_byte >= log.n_bytes:
                 return [], start_byte
-            chunks: list[LogWritten] = []
-            position = start_byte
-            if position < log.spilled_bytes:
-                chunks = self._read_blocks(digest, log, position)
-                position = log.spilled_bytes
-            newest = log.pending if self._is_spilling else log.ring.chunks()
-            first = log.n_bytes - sum(len(chunk.data) for chunk in newest)
+            newest = tuple(log.pending) if self._is_spilling else log.ring.chunks()
+            n_bytes = log.n_bytes
+            blocks = log.blocks[3 * max(0, bisect_right(log.blocks[0::3], start_byte) - 1) :]
+        # Without the lock from here on: whoever feeds the store must not wait for a disk.
+        pieces = self._read_blocks(digest, blocks)
+        first = n_bytes - sum(len(chunk.data) for chunk in newest)
+        for chunk in newest:
+            pieces.append((first, chunk))
+            first += len(chunk.data)
+        chunks: list[LogWritten] = []
+        position = start_byte
+        for first, chunk in pieces:
+            end = first + len(chunk.data)
+            if end <= position:
+                continue
             if first > position:
                 note = f"[{first - position} bytes of this log were not kept]\n".encode()
-                at_ns = newest[0].at_ns if newest else 0
-                chunks.append(LogWritten(digest, at_ns, STREAM_NOTE, note))
-            for chunk in newest:
-                end = first + len(chunk.data)
-                if first >= position:
-                    chunks.append(chunk)
-                elif end > position:
-                    chunks.append(chunk._replace(data=chunk.data[position - first :]))
-                first = end
-            return chunks, log.n_bytes
+                chunks.append(LogWritten(digest, chunk.at_ns, STREAM_NOTE, note))
+            fresh = chunk.data[position - first :] if first < position else chunk.data
+            chunks.append(chunk if fresh is chunk.data else chunk._replace(data=fresh))
+            position = end
+        return chunks, n_bytes
 
     def lines(self, digest: str) -> list[LogLine]:
         """Return every line that a step has written, as far as it was kept."""
@@ -295,12 +303,13 @@ class LogStore:
         """Remove the file. Lines that were only there are gone; memory stays as it is."""
         with self.lock:
             self._stop_spilling("")
-            if self._close_file is not None:
-                self._close_file()
-            self._file = None
             for log in self._logs.values():
                 del log.blocks[:]
                 log.spilled_bytes = 0
+        with self._file_lock:
+            if self._close_file is not None:
+                self._close_file()
+            self._file = None
 
     # ---------------------------------------------------------------------------------- the file
 
@@ -349,19 +358,20 @@ class LogStore:
         self._waiting = []
         self._pending_bytes = 0
 
-    def _read_blocks(self, digest: str, log: StepLog, position: int) -> list[LogWritten]:
-        assert self._file is not None
-        chunks: list[LogWritten] = []
-        first = max(0, bisect_right(log.blocks[0::3], position) - 1)
-        for index in range(3 * first, len(log.blocks), 3):
-            at_byte, offset, length = log.blocks[index : index + 3]
-            block = os.pread(self._file.fileno(), length, offset)
-            cursor = 0
-            while cursor < len(block):
-                at_ns, stream, n_bytes = _HEADER.unpack_from(block, cursor)
-                cursor += _HEADER.size + n_bytes
-                at_byte += n_bytes
-                if at_byte > position:
+    def _read_blocks(self, digest: str, blocks: array[int]) -> list[tuple[int, LogWritten]]:
+        """Return the chunks in these blocks, each with the step's byte that it begins at."""
+        found: list[tuple[int, LogWritten]] = []
+        with self._file_lock:
+            if self._file is None:  # closed since the blocks were looked up
+                return found
+            for index in range(0, len(blocks), 3):
+                at_byte, offset, length = blocks[index : index + 3]
+                block = os.pread(self._file.fileno(), length, offset)
+                cursor = 0
+                while cursor < len(block):
+                    at_ns, stream, n_bytes = _HEADER.unpack_from(block, cursor)
+                    cursor += _HEADER.size + n_bytes
                     data = block[cursor - n_bytes : cursor]
-                    chunks.append(LogWritten(digest, at_ns, stream, data))
-        return chunks
+                    found.append((at_byte, LogWritten(digest, at_ns, stream, data)))
+                    at_byte += n_bytes
+        return found

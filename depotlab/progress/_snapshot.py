@@ -173,8 +173,11 @@ class Step:
         return self.log.n_lines
 
 
+_STATE_INDEX = {state: index for index, state in enumerate(StepState)}
+
+
 class Counts(NamedTuple):
-    """How many steps are in which state."""
+    """How many steps are in which state, in the order of `StepState`."""
 
     waiting: int = 0
     running: int = 0
@@ -184,6 +187,10 @@ class Counts(NamedTuple):
     not_reached: int = 0
     canceled: int = 0
     failed: int = 0
+
+    def of(self, state: StepState) -> int:
+        """How many steps are in this state."""
+        return self[_STATE_INDEX[state]]
 
     @property
     def total(self) -> int:

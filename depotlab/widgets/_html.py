@@ -100,20 +100,19 @@ def final_html(
 
 def log_html(lines: Sequence[tuple[str, LogLine]]) -> str:
     """Return log lines, each after the label of its step where that changes."""
-    rows = []
+    cells = []
     last = ""
     for label, line in lines:
         # Repeating the label on every line would drown the output.
+        style = f' style="color:{_GREY}"' if label != last else ""
         shown = _safe(label) if label != last else ""
         last = label
-        rows.append(
-            f'<div style="padding-left:{LABEL_CH}ch;text-indent:-{LABEL_CH}ch">'
-            f'<span style="display:inline-block;width:{LABEL_CH}ch;text-indent:0;color:{_GREY}">'
-            f"{shown}</span>{_log_text(line)}</div>"
-        )
+        cells.append(f"<span{style}>{shown}</span><div>{_log_text(line) or '&nbsp;'}</div>")
+    # Styles stand on the whole and not on each line: this is sent several times a second.
     return (
-        f'<div style="{_CODE};white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">'
-        f"{''.join(rows)}</div>"
+        f'<div style="{_CODE};display:grid;grid-template-columns:{LABEL_CH}ch minmax(0,1fr);'
+        'white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">'
+        f"{''.join(cells)}</div>"
     )
 
 
@@ -141,7 +140,7 @@ def _bar(snapshot: Snapshot) -> str:
         total -= counts.not_needed  # nothing is missing where nothing was needed
     pieces = []
     for state in _BAR:
-        n = counts[list(StepState).index(state)]
+        n = counts.of(state)
         if n and total:
             faded = ";opacity:.45" if state is StepState.RUNNING else ""
             pieces.append(

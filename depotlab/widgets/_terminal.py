@@ -152,7 +152,7 @@ def _bar(snapshot: Snapshot, *, width: int) -> Text:
     done = 0
     cells = 0
     for state in _BAR:
-        done += snapshot.counts[list(StepState).index(state)]
+        done += snapshot.counts.of(state)
         until = room * done // total
         bar.append("━" * (until - cells), _STYLES[state])
         cells = until

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 __all__ = ["Asked", "TokenServer"]
@@ -19,16 +21,20 @@ class Asked:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+Answer = tuple[int, dict[str, str], object]
+
+
 class TokenServer:
     """Use as a context manager.
 
     Attributes:
-        answers: Status, headers and body for each method; bodies that are no text become JSON.
+        answers: Status, headers and body for each method, or what makes them of a request; bodies
+            that are no text become JSON.
         asked: Requests so far.
     """
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, dict[str, str], object]] = {}
+        self.answers: dict[str, Answer | Callable[[Asked], Answer]] = {}
         self.asked: list[Asked] = []
         server = self
 
@@ -50,7 +56,7 @@ class TokenServer:
     def address(self) -> str:
         return f"127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> TokenServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -63,7 +69,8 @@ class TokenServer:
         parts = urlsplit(handler.path)
         asked = Asked(handler.command, parts.path, parse_qsl(fields), dict(handler.headers))
         self.asked.append(asked)
-        status, headers, body = self.answers[handler.command]
+        answer = self.answers[handler.command]
+        status, headers, body = answer(asked) if callable(answer) else answer
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
         handler.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **headers}.items():

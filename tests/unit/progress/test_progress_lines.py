@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -197,7 +198,7 @@ def test_a_file_that_takes_less_than_was_given_is_written_to_the_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:
     monkeypatch.setattr(logs_module, "SPILL_AT_BYTES", 1_000)
-    real = open(os.path.join(tmp_path, "spill"), "w+b", buffering=0)  # noqa: SIM115, PTH118, PTH123
+    real = open(os.path.join(tmp_path, "spill"), "w+b", buffering=0)  # noqa: SIM115
 
     class Slow:
         fileno, close = real.fileno, real.close
@@ -236,3 +237,55 @@ def test_a_closed_store_still_has_the_newest_lines(monkeypatch: pytest.MonkeyPat
     assert snapshot.step("a").log_tail[-1].text == "line 000999"
     assert snapshot.log_text("a").endswith("line 000999")
     assert "not kept" in snapshot.log_text("a").splitlines()[0]
+
+
+@given(
+    st.lists(st.sampled_from([1, 7, 300, 5_000, 70_000, 150_000]), min_size=1, max_size=25),
+    st.sampled_from([0, 20_000, 10**9]),
+    st.integers(1, 5),
+)
+def test_every_byte_is_read_or_told_as_missing(sizes: list[int], cap: int, every: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs_module, "SPILL_AT_BYTES", 6_000)
+        store = LogStore(cap_bytes=cap)
+        written, read, position = b"", b"", 0
+        for k, size in enumerate(sizes):
+            data = bytes([65 + k % 26]) * (size - 1) + b"\n"
+            write(store, "a", data)
+            written += data
+            if k % every and k + 1 < len(sizes):
+                continue
+            chunks, position = store.read("a", start_byte=position)
+            for chunk in chunks:
+                if chunk.stream:
+                    read += chunk.data
+                    continue
+                n_missing = int(chunk.data.split()[0].removeprefix(b"["))
+                read += written[len(read) : len(read) + n_missing]
+        store.close()
+    assert read == written
+    assert position == len(written)
+
+
+def test_a_slow_disk_does_not_hold_up_whoever_feeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs_module, "SPILL_AT_BYTES", 1_000)
+    store = LogStore()
+    write(store, "a", *numbered(500))
+    reading, release = threading.Event(), threading.Event()
+    real = os.pread
+
+    def slow(*arguments: int) -> bytes:
+        reading.set()
+        assert release.wait(10)
+        return real(*arguments)
+
+    monkeypatch.setattr(logs_module.os, "pread", slow)
+    found: list[int] = []
+    reader = threading.Thread(target=lambda: found.append(len(store.lines("a"))))
+    reader.start()
+    assert reading.wait(10)
+    write(store, "a", *numbered(10))  # would never return if the reader had the lock
+    release.set()
+    reader.join()
+    assert found == [500]
+    store.close()
