@@ -273,10 +273,17 @@ class StepFailed(DaemonError):
         return self.locations[0] if self.locations else None
 
     def __str__(self) -> str:
+        return self._with_output(20)
+
+    def _render_traceback_(self) -> list[str]:
+        """Less output than `str`: in a notebook the view above shows it."""
+        return [f"{type(self).__name__}: {self._with_output(5)}"]
+
+    def _with_output(self, n_lines: int) -> str:
         text = super().__str__()
         if not self.log_tail:
             return text
-        tail = "\n".join(f"    {line}" for line in self.log_tail[-20:])
+        tail = "\n".join(f"    {line}" for line in self.log_tail[-n_lines:])
         return f"{text}\n  last lines of its output:\n{tail}"
 
 

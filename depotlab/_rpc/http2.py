@@ -59,8 +59,8 @@ from depotlab._rpc.streams import (
     BodyArrived,
     Event,
     HeadersArrived,
-    Limits,
     HttpStream,
+    Limits,
     StreamReset,
 )
 from depotlab.errors import ProtocolError

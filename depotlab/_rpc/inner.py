@@ -25,7 +25,7 @@ from depotlab._rpc.fields import (
 from depotlab._rpc.frames import FRAME_BYTES, ErrorCode
 from depotlab._rpc.handlers import Instant
 from depotlab._rpc.http2 import Connection
-from depotlab._rpc.streams import BodyArrived, Event, HeadersArrived, Limits, HttpStream
+from depotlab._rpc.streams import BodyArrived, Event, HeadersArrived, HttpStream, Limits
 from depotlab.errors import ProtocolError
 
 __all__ = ["ByteStream", "InnerServer", "ServedCall"]
@@ -122,7 +122,9 @@ class ServedCall:
         binary_metadata: Those whose name ends in `-bin`, decoded.
     """
 
-    def __init__(self, method: str, request: Request, stream: HttpStream, serving: _Serving) -> None:
+    def __init__(
+        self, method: str, request: Request, stream: HttpStream, serving: _Serving
+    ) -> None:
         self.method = method
         self.metadata: Mapping[str, list[str]] = request.metadata
         self.binary_metadata: Mapping[str, list[bytes]] = request.binary_metadata

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from depotlab._rpc.framing import Inbox, Outbox, Tally
 from depotlab._rpc.headers import Headers
 
-__all__ = ["BodyArrived", "Event", "HeadersArrived", "Limits", "HttpStream", "StreamReset"]
+__all__ = ["BodyArrived", "Event", "HeadersArrived", "HttpStream", "Limits", "StreamReset"]
 
 
 @dataclass(frozen=True, slots=True)

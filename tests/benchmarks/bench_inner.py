@@ -76,13 +76,14 @@ class CountingPeer:
 
 
 async def timed_send(
-    handler: Callable[[Call], Awaitable[None]], *, window_bytes: int, joins: bool
-) -> tuple[float, int]:
+    handler: Callable[[Call], Awaitable[None]], *, n_bytes: int, window_bytes: int, joins: bool
+) -> float:
     peer = CountingPeer(window_bytes, joins=joins)
     started_s = time.perf_counter()
     await InnerServer({"/bench/Send": handler}).serve(peer)
     elapsed_s = time.perf_counter() - started_s
-    return elapsed_s, peer.n_bytes
+    assert n_bytes < peer.n_bytes < n_bytes * 1.2, (n_bytes, peer.n_bytes)
+    return elapsed_s
 
 
 async def send_big(call: Call) -> None:
@@ -166,12 +167,15 @@ def main(rounds: int = 3) -> None:
         ("1 GiB out, 64 KiB window, joined", 65535, True),
     ):
         best_s = min(
-            asyncio.run(timed_send(send_big, window_bytes=window_bytes, joins=joins))[0]
+            asyncio.run(
+                timed_send(send_big, n_bytes=BIG_BYTES, window_bytes=window_bytes, joins=joins)
+            )
             for _ in range(rounds)
         )
         print(f"{name:45} {BIG_BYTES / best_s / 1e6:8.0f} MB/s")
+    n_small = N_SMALL * SMALL_BYTES
     best_s = min(
-        asyncio.run(timed_send(send_small, window_bytes=16 << 20, joins=True))[0]
+        asyncio.run(timed_send(send_small, n_bytes=n_small, window_bytes=16 << 20, joins=True))
         for _ in range(rounds)
     )
     print(f"{'200 000 messages of 60 bytes out':45} {best_s / N_SMALL * 1e6:8.2f} µs each")

@@ -19,7 +19,7 @@ venv=.venv-$version
 if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
     echo "Installing the Python packages into $venv ..."
     "$newest" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --editable '.[notebook]' pytest pytest-timeout hypothesis ipykernel
+    "$venv/bin/python" -m pip install --quiet --editable '.[notebook]' pytest pytest-timeout hypothesis h2 ipykernel
     touch "$venv/.installed"
 fi
 echo "Unit and protocol tests on Python $version:"

@@ -81,6 +81,16 @@ def test_notebooks_show_a_short_traceback():
     assert EXAMPLES[1]._render_traceback_() == ["ImageNotFound: none\n  hint: check"]
 
 
+def test_notebooks_show_less_output_because_the_view_has_it():
+    error = StepFailed(
+        "failed", step="x", exit_code=1, log_tail=tuple(f"line {n}" for n in range(30))
+    )
+    assert len(str(error).splitlines()) == 22
+    assert error._render_traceback_()[0].splitlines()[-5:] == [
+        f"    line {n}" for n in range(25, 30)
+    ]
+
+
 def test_standard_types_are_kept_for_those_who_catch_them():
     assert isinstance(EXAMPLES[3], ImportError)
     assert isinstance(EXAMPLES[4], TimeoutError)

@@ -330,6 +330,30 @@ def test_a_stream_gets_credit_only_for_what_its_handler_took():
     assert window_updates(connection) == {1: n_bytes}
 
 
+def test_a_handler_that_takes_one_message_gives_credit_for_one():
+    connection = greeted(Limits(window_bytes=1 << 20))
+    stream = opened(connection)
+    fill(connection, 1, 1 << 20, body_bytes=250_000)
+    window_updates(connection)
+    credit = 0
+    for n_taken in range(1, 5):
+        connection.take(stream)
+        credit += window_updates(connection).get(1, 0)
+        assert credit <= n_taken * 250_005
+    assert credit >= 500_010
+
+
+def test_a_reset_stream_gives_back_what_nobody_read():
+    connection = greeted(Limits(window_bytes=1 << 20, unread_bytes=1 << 18))
+    opened(connection)
+    fill(connection, 1, 900_000)
+    connection.receive(frame(0, 0, 1, message(bytes(100))[:50]))
+    window_updates(connection)
+    connection.receive(frame(3, 0, 1, pack(">L", 8)))
+    assert (connection.tally.unread_bytes, connection.tally.partial_bytes) == (0, 0)
+    assert set(window_updates(connection)) == {0}
+
+
 def test_the_connection_stops_when_too_much_waits_in_all_streams_together():
     connection = greeted(Limits(window_bytes=1 << 20, unread_bytes=2 << 20))
     encoder = Encoder()
@@ -441,32 +465,34 @@ def test_a_batch_is_a_quarter_of_the_window_of_the_peer():
     assert len(data_of(gathered(connection), 1)) == 65_536
 
 
+GRANTS = st.lists(st.tuples(st.integers(1, 30_000), st.integers(1, 30_000)), max_size=30)
+
+
 @relaxed
-@given(
-    st.integers(0, 40_000), st.lists(st.integers(1, 30_000), min_size=1, max_size=30), st.binary()
-)
+@given(st.integers(0, 100_000), GRANTS, st.binary())
 def test_windows_are_never_exceeded_and_nothing_is_lost(initial, grants, body):
     connection = greeted(window_bytes=initial)
     stream = opened(connection, flags=5)
-    body += bytes(50_000)
+    body += bytes(90_000)
     queued(connection, stream, body)
     connection.finish(stream, OK, ok=True)
-    allowed, of_connection, got = initial, 65535, b""
-    for grant in [*grants, 60_000]:
+    of_stream, of_connection, got = initial, 65535, b""
+    for more, more_of_connection in [*grants, (100_000, 100_000), (1, 1)]:
         while batch := gathered(connection):
             data = data_of(batch, 1)
-            allowed -= len(data)
+            of_stream -= len(data)
             of_connection -= len(data)
             got += data
-            assert allowed >= 0
+            assert of_stream >= 0
             assert of_connection >= 0
         if stream.gone:
             break
-        connection.receive(frame(8, 0, 1, pack(">L", grant)) + frame(8, 0, 0, pack(">L", grant)))
-        allowed += grant
-        of_connection += grant
-    while batch := gathered(connection):
-        got += data_of(batch, 1)
+        assert min(of_stream, of_connection) == 0, "all that is allowed is sent"
+        connection.receive(
+            frame(8, 0, 1, pack(">L", more)) + frame(8, 0, 0, pack(">L", more_of_connection))
+        )
+        of_stream += more
+        of_connection += more_of_connection
     assert split_messages(got) == [body]
     assert stream.gone
 
