@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -10,12 +11,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from depotlab.errors import EngineError
 
 # Tests must not depend on whether Docker Hub answers today.
 os.environ.setdefault("DEPOTLAB_DOCKER_HUB", "last")
+# Nor on the user's own logins, and they leave nothing in the user's home.
+_home = tempfile.mkdtemp(prefix="dl-home-")
+os.environ["XDG_STATE_HOME"] = f"{_home}/state"
+os.environ["DOCKER_CONFIG"] = f"{_home}/docker"
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+
+# On a busy machine a deadline per example says nothing about the code.
+hypothesis.settings.register_profile("depotlab", deadline=None)
+hypothesis.settings.load_profile("depotlab")
 
 LASTING_THREADS = ("depotlab-io", "pytest_timeout", "asyncio_", "ThreadPoolExecutor", "Thread-")
 """Threads that one process keeps: the portal, grpcio's own poller, executors of event loops."""

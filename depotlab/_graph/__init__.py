@@ -1,8 +1,34 @@
-"""A picture of any directed acyclic graph, from values to SVG. Imports nothing of ours but `errors`."""
+"""A picture of any directed acyclic graph, from values to SVG. Imports nothing of ours but `errors`.
 
-from depotlab._graph.condense import condense
-from depotlab._graph.layout import Layout, layout
+`condense` makes a graph small enough, `layout` finds the places, `to_svg` paints them with the states
+of the moment; `picture` and `to_html` do all three.
+"""
+
+from depotlab._graph.arrange import Box, Layout, Link, layout
+from depotlab._graph.collapse import condense
+from depotlab._graph.exports import to_dot, to_json, to_mermaid
+from depotlab._graph.kinds import KINDS, STATES
 from depotlab._graph.model import Badge, Edge, Graph, Node
+from depotlab._graph.page import to_html
+from depotlab._graph.picture import picture
 from depotlab._graph.svg import to_svg
 
-__all__ = ["Badge", "Edge", "Graph", "Layout", "Node", "condense", "layout", "to_svg"]
+__all__ = [
+    "KINDS",
+    "STATES",
+    "Badge",
+    "Box",
+    "Edge",
+    "Graph",
+    "Layout",
+    "Link",
+    "Node",
+    "condense",
+    "layout",
+    "picture",
+    "to_dot",
+    "to_html",
+    "to_json",
+    "to_mermaid",
+    "to_svg",
+]

@@ -42,10 +42,10 @@ class StateLook(NamedTuple):
 
 KINDS: dict[str, KindLook] = {
     "image": KindLook(
-        "image", "#2f6fb5", "M7 1.5 12.5 4.5 7 7.5 1.5 4.5zM1.5 7.2l5.5 3 5.5-3M1.5 9.8l5.5 3 5.5-3"
+        "image", "#3579c0", "M7 1.5 12.5 4.5 7 7.5 1.5 4.5zM1.5 7.2l5.5 3 5.5-3M1.5 9.8l5.5 3 5.5-3"
     ),
     "oci": KindLook(
-        "OCI layout", "#5569c4", "M7 1.3 12 4v6l-5 2.7L2 10V4zM2 4l5 2.8L12 4M7 6.8v5.9"
+        "OCI layout", "#6478d0", "M7 1.3 12 4v6l-5 2.7L2 10V4zM2 4l5 2.8L12 4M7 6.8v5.9"
     ),
     "local": KindLook("local files", "#b07d10", "M1.5 11.5v-9h4l1.5 2h5.5v7z"),
     "git": KindLook(
@@ -60,24 +60,24 @@ KINDS: dict[str, KindLook] = {
         "M1.5 7a5.5 5.5 0 1 1 11 0a5.5 5.5 0 1 1-11 0M1.5 7h11M7 1.5c-3.2 3.4-3.2 7.6 0 11"
         "c3.2-3.4 3.2-7.6 0-11",
     ),
-    "exec": KindLook("run", "#55657a", "M2 3.5 5.5 7 2 10.5M7 11h5"),
-    "file": KindLook("files", "#5f8d33", "M3 1.5h5l3 3v8H3zM8 1.5v3h3"),
+    "exec": KindLook("run", "#66788f", "M2 3.5 5.5 7 2 10.5M7 11h5"),
+    "file": KindLook("file", "#5f8d33", "M3 1.5h5l3 3v8H3zM8 1.5v3h3"),
     "merge": KindLook(
         "merge",
-        "#8759ab",
+        "#9067b3",
         "M3 1.5v2c0 3 4 3 4 5.5v3.5M11 1.5v2c0 3-4 3-4 5.5M4.8 10.5 7 12.7l2.2-2.2",
     ),
-    "diff": KindLook("diff", "#b8467e", "M7 1.5v6M4 4.5h6M4 11.5h6"),
+    "diff": KindLook("diff", "#c05189", "M7 1.5v6M4 4.5h6M4 11.5h6"),
     "build": KindLook(
         "build",
-        "#85603c",
+        "#96704a",
         "M5 1.5h4v3H5zM1.5 9.5h4v3h-4zM8.5 9.5h4v3h-4zM7 4.5V7M3.5 9.5V7h7v2.5",
     ),
-    "steps": KindLook("several steps", "#6c7480", "M2 3.5h10M2 7h10M2 10.5h6"),
+    "steps": KindLook("several steps", "#78818e", "M2 3.5h10M2 7h10M2 10.5h6"),
 }
 """Kinds by the word that a node carries; `steps` is a box that stands for several kinds."""
 
-_OTHER = KindLook("other", "#6c7480", "M2.5 7a4.5 4.5 0 1 1 9 0a4.5 4.5 0 1 1-9 0")
+_OTHER = KindLook("other", "#78818e", "M2.5 7a4.5 4.5 0 1 1 9 0a4.5 4.5 0 1 1-9 0")
 
 _BLUE, _GREEN, _RED, _TEAL, _GREY, _AMBER = (
     "#1c7ed6",
@@ -98,9 +98,7 @@ STATES: dict[str, StateLook] = {
     "waiting": StateLook(_GREY, "M0-3.4V0.4L2.4 1.8", False, dash="3 3", tint=0.04),
     "not reached": StateLook(_GREY, _DASH, False, dash="3 3", tint=0.0),
     "ran": StateLook(_GREEN, "M-3.3.3-1 2.6 3.4-2.4", True, tint=0.12),
-    "cached": StateLook(
-        _TEAL, "M-3 0a3 3 0 1 1 6 0a3 3 0 1 1-6 0M-.6 0h1.2", True, tint=0.06
-    ),
+    "cached": StateLook(_TEAL, "M-3 0a3 3 0 1 1 6 0a3 3 0 1 1-6 0M-.6 0h1.2", True, tint=0.06),
     "not needed": StateLook(_GREY, _DASH, False, dash="1 3", tint=0.0),
 }
 """The states that a step can have, by the words that `progress.StepState` uses."""

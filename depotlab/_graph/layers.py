@@ -3,18 +3,21 @@
 Theory (Sugiyama, Tagawa and Toda 1981): give every node a layer so that edges lead downward; put a
 dummy into each layer that an edge passes; order the layers so that few edges cross. Ours differs in
 two points. Layers have a limited width, since a page has: a node goes into the first layer above
-its users that has room, stage after stage, so that a wide graph wraps like text. And the long edges of
-one source share their dummies, so that they run as one trunk with branches.
+its users that has room, stage after stage, so that a wide graph wraps like text. The long
+edges of one source share their dummies, so that they run as one trunk with branches. And the long edges
+into a node with many inputs share theirs, so that they come together early, as tributaries do.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from itertools import pairwise
+
+__all__ = ["Net", "assign_layers", "make_net", "order_layers", "shared_edges"]
 
 _TRUNK_WIDTH = 12
-
-__all__ = ["Net", "assign_layers", "make_net", "order_layers"]
+_MANY_INPUTS = 5
 
 
 @dataclass(slots=True)
@@ -24,22 +27,64 @@ class Net:
     Attributes:
         n_boxes: How many of the items are boxes.
         layer: The layer of each item; edges lead from one layer to the next.
-        up: The items above that each item is connected to; of a box in the order of its inputs.
+        up: The items above that each item is connected to; the main one first.
         down: The same edges from the other end.
         rows: The items of each layer from left to right.
-        trunk: For each box the dummies of its long edges, from above.
+        trunks: For each box the dummies of the long edges that leave it, from above.
+        streams: For each box the dummies of the long edges that flow into it together, from below.
+        shared: The edges (source, target) that use the stream of their target.
     """
 
     n_boxes: int
     layer: list[int]
     up: list[list[int]]
     down: list[list[int]]
+    shared: set[tuple[int, int]]
     rows: list[list[int]] = field(default_factory=list)
-    trunk: list[list[int]] = field(default_factory=list)
+    trunks: list[list[int]] = field(default_factory=list)
+    streams: list[list[int]] = field(default_factory=list)
+
+    def between(self, source: int, target: int) -> list[int]:
+        """Return the dummies that the edge between two boxes passes, from above."""
+        span = self.layer[target] - self.layer[source]
+        if (source, target) in self.shared:
+            return self.streams[target][: span - 1][::-1]
+        return self.trunks[source][: span - 1]
+
+    def add(self, layer: int) -> int:
+        """Add a dummy, connected to nothing."""
+        self.layer.append(layer)
+        self.up.append([])
+        self.down.append([])
+        return len(self.layer) - 1
+
+    def connect(self, above: int, below: int) -> None:
+        """Add an edge between items of neighbouring layers."""
+        self.up[below].append(above)
+        self.down[above].append(below)
+
+
+def shared_edges(inputs: list[list[int]], users: list[list[int]]) -> set[tuple[int, int]]:
+    """Return the edges (source, target) that flow together with others into their target.
+
+    The main input of a box keeps an edge of its own, which may then be straight.
+    """
+    return {
+        (source, target)
+        for target, sources in enumerate(inputs)
+        if len(sources) >= _MANY_INPUTS
+        for source in sources[1:]
+        if len(users[source]) < len(sources)
+    }
 
 
 def assign_layers(
-    inputs: list[list[int]], users: list[list[int]], widths: list[int], *, max_width: float, gap: int
+    inputs: list[list[int]],
+    users: list[list[int]],
+    widths: list[int],
+    *,
+    max_width: float,
+    gap: int,
 ) -> list[int]:
     """Return a layer for each node: under all of its inputs, and no layer wider than allowed.
 
@@ -47,11 +92,12 @@ def assign_layers(
     mostly a common base, whose edges share one trunk. A node wider than a layer gets one of its own;
     trunks count as far as they are known.
     """
+    shared = shared_edges(inputs, users)
     # Heights count from the bottom, where the last users stand.
     height = [0] * len(inputs)
     used: list[float] = []
     for node in reversed(_stage_by_stage(inputs, users)):
-        lowest = min([height[i] for i in users[node]], default=-1)
+        lowest = min([height[i] for i in users[node] if (node, i) not in shared], default=-1)
         at = 1 + max([height[i] for i in users[node]], default=-1)
         while at < len(used) and used[at] and used[at] + widths[node] + gap > max_width:
             at += 1
@@ -59,8 +105,9 @@ def assign_layers(
             used.append(0.0)
         used[at] += widths[node] + gap
         height[node] = at
-        for passed in range(lowest + 1, at):
-            used[passed] += _TRUNK_WIDTH
+        if lowest >= 0:
+            for passed in range(lowest + 1, at):
+                used[passed] += _TRUNK_WIDTH
     _pull_up(height, used, inputs, users, widths, max_width=max_width, gap=gap)
     rank = {at: i for i, at in enumerate(sorted(set(height), reverse=True))}
     return [rank[at] for at in height]
@@ -121,25 +168,34 @@ def _pull_up(
 def make_net(inputs: list[list[int]], users: list[list[int]], layer: list[int]) -> Net:
     """Add the dummies and an order to begin with: branches side by side, as they are listed."""
     n = len(inputs)
-    net = Net(n, list(layer), [[] for _ in range(n)], [[] for _ in range(n)])
+    net = Net(
+        n, list(layer), [[] for _ in range(n)], [[] for _ in range(n)], shared_edges(inputs, users)
+    )
     for source in range(n):
-        dummies: list[int] = []
-        last = max([layer[i] for i in users[source]], default=0)
-        for at in range(layer[source] + 1, last):
-            above = dummies[-1] if dummies else source
-            dummy = len(net.layer)
-            net.layer.append(at)
-            net.up.append([above])
-            net.down.append([])
-            net.down[above].append(dummy)
-            dummies.append(dummy)
-        net.trunk.append(dummies)
-    for target in range(n):
-        for source in inputs[target]:
+        alone = [layer[i] for i in users[source] if (source, i) not in net.shared]
+        trunk = [net.add(at) for at in range(layer[source] + 1, max(alone, default=0))]
+        for above, below in pairwise([source, *trunk]):
+            net.connect(above, below)
+        net.trunks.append(trunk)
+    for target, sources in enumerate(inputs):
+        together = [layer[i] for i in sources if (i, target) in net.shared]
+        first = min(together, default=layer[target])
+        stream = [net.add(at) for at in range(layer[target] - 1, first, -1)]
+        for below, above in pairwise(stream):
+            net.connect(above, below)
+        net.streams.append(stream)
+    for target, sources in enumerate(inputs):
+        stream = net.streams[target]
+        for source in sources:
             span = layer[target] - layer[source]
-            above = source if span == 1 else net.trunk[source][span - 2]
-            net.up[target].append(above)
-            net.down[above].append(target)
+            if span == 1:
+                net.connect(source, target)
+            elif (source, target) in net.shared:
+                net.connect(source, stream[span - 2])
+            else:
+                net.connect(net.trunks[source][span - 2], target)
+        if stream:
+            net.connect(stream[0], target)
     net.rows = [[] for _ in range(max(net.layer, default=-1) + 1)]
     for item in _stage_by_stage(net.up, net.down):
         net.rows[net.layer[item]].append(item)
@@ -147,35 +203,56 @@ def make_net(inputs: list[list[int]], users: list[list[int]], layer: list[int]) 
 
 
 def order_layers(net: Net, *, sweeps: int = 8) -> None:
-    """Reorder the rows of the net so that few edges cross."""
+    """Reorder the rows of the net so that few edges cross.
+
+    Sweeps down and up sort each row by the mean place of what its items are connected to. What comes
+    out depends on where one begins and on how equal items are ordered, so there are several tries.
+    """
+    first = [list(row) for row in net.rows]
+    best = first
+    fewest = crossings(net, _places(net))
+    tries = ((True, False), (False, False), (True, True), (False, True))
+    for starts_downward, turns in tries[: 4 if len(net.layer) < 600 else 2]:
+        net.rows = [list(row) for row in first]
+        place = _places(net)
+        idle = 0
+        for sweep in range(sweeps):
+            if not fewest or idle == 7:
+                break
+            is_even = sweep % 2 == 0
+            _sweep(net, place, downward=starts_downward == is_even, turns=turns and not is_even)
+            count = crossings(net, place)
+            idle = 0 if count < fewest else idle + 1
+            if count < fewest:
+                fewest = count
+                best = [list(row) for row in net.rows]
+    net.rows = best
+    if fewest and len(net.layer) < 2000:
+        _swap_neighbours(net)
+
+
+def _places(net: Net) -> list[int]:
     place = [0] * len(net.layer)
     for row in net.rows:
         for i, item in enumerate(row):
             place[item] = i
-    best = [list(row) for row in net.rows]
-    fewest = crossings(net, place)
-    for sweep in range(sweeps):
-        if not fewest:
-            break
-        downward = sweep % 2 == 0
-        near = net.up if downward else net.down
-        for row in net.rows if downward else reversed(net.rows):
-            key = {}
-            for item in row:
-                around = near[item]
-                key[item] = (
-                    sum([place[i] for i in around]) / len(around) if around else float(place[item])
-                )
-            row.sort(key=key.__getitem__)
-            for i, item in enumerate(row):
-                place[item] = i
-        count = crossings(net, place)
-        if count < fewest:
-            fewest = count
-            best = [list(row) for row in net.rows]
-    net.rows = best
-    if fewest and len(net.layer) <= 2000:
-        _swap_neighbours(net)
+    return place
+
+
+def _sweep(net: Net, place: list[int], *, downward: bool, turns: bool) -> None:
+    near = net.up if downward else net.down
+    for row in net.rows if downward else reversed(net.rows):
+        key = {}
+        for item in row:
+            around = near[item]
+            key[item] = (
+                sum([place[i] for i in around]) / len(around) if around else float(place[item])
+            )
+        if turns:
+            row.reverse()  # sorting is stable: equal ones change places
+        row.sort(key=key.__getitem__)
+        for i, item in enumerate(row):
+            place[item] = i
 
 
 def crossings(net: Net, place: list[int]) -> int:
@@ -198,7 +275,7 @@ def crossings(net: Net, place: list[int]) -> int:
 
 def _swap_neighbours(net: Net, *, rounds: int = 4) -> None:
     """Swap neighbours in a row while that removes crossings."""
-    place = {item: i for row in net.rows for i, item in enumerate(row)}
+    place = _places(net)
 
     def crossed(left: list[int], right: list[int]) -> int:
         return sum([place[a] > place[b] for a in left for b in right])

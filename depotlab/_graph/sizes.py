@@ -98,7 +98,9 @@ def _pills(badges: tuple[Badge, ...], room_px: float) -> list[Pill]:
         extra = 2 * _PILL_PAD + (_PILL_ICON if badge.kind else 0)
         left = len(badges) - i - 1
         reserve = 30 if left else 0
-        text = fit(clean(badge.label[:_MAX_CHARS]), min(110.0, end - x - reserve - extra), BADGE_SIZE)
+        text = fit(
+            clean(badge.label[:_MAX_CHARS]), min(110.0, end - x - reserve - extra), BADGE_SIZE
+        )
         if len(text) < min(3, len(badge.label)):
             pills.append(Pill(Badge(f"+{left + 1}"), f"+{left + 1}", x, 0, 26))
             break

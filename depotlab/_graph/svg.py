@@ -8,16 +8,27 @@ forges strip or break those. The picture brings its own card, so it reads on any
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 
+from depotlab._graph.arrange import MARGIN, PILE, TAG_SIZE, Box, Layout, Link
 from depotlab._graph.kinds import KINDS, STATES, kind_look, state_look
-from depotlab._graph.layout import MARGIN, PILE, TAG_SIZE, Box, Layout, Link
 from depotlab._graph.model import Node
 from depotlab._graph.sizes import BADGE_SIZE, ICON_SIZE, LABEL_SIZE, LINE_SIZE, Pill
 from depotlab._graph.text import FONT, clean, width_px
 
-__all__ = ["CARD", "INK", "LINE", "MUTED", "hover_text", "state_of", "to_svg"]
+__all__ = [
+    "CARD",
+    "FAINT",
+    "FRAME",
+    "INK",
+    "LINE",
+    "MUTED",
+    "drawn_links",
+    "hover_text",
+    "state_of",
+    "to_svg",
+]
 
 CARD, INK, MUTED = "#ffffff", "#1f2328", "#626b76"
 LINE, FAINT, FRAME = "#8b95a0", "#b3bbc4", "#d9dee4"
@@ -25,17 +36,17 @@ LINE, FAINT, FRAME = "#8b95a0", "#b3bbc4", "#d9dee4"
 _MAX_HOVER_LINES = 24
 _MAX_HOVER_CHARS = 120
 _LEGEND_HEIGHT = 22
-_BUSY = frozenset({"waiting", "running"})
 
 
-def to_svg(layout: Layout, states: Mapping[str, str] | None = None) -> str:
+def to_svg(layout: Layout, states: Mapping[str, str] | None = None, *, note: str = "") -> str:
     """Return the picture as one SVG element.
 
     Args:
         layout: From `layout()`.
         states: For ids of original nodes one of the words in `STATES`; None paints by kind alone.
+        note: A few words for the end of the legend.
     """
-    legend, width, height = _legend(layout, states)
+    legend, width, height = _legend(layout, states, note)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" aria-label="{_n(layout.n_nodes, "step")}" '
@@ -43,8 +54,7 @@ def to_svg(layout: Layout, states: Mapping[str, str] | None = None) -> str:
         f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8" fill="{CARD}" '
         f'stroke="{FRAME}"/>',
         f'<g fill="none" stroke="{LINE}" stroke-width="1.3" transform="translate(.5 .5)">',
-        # Main edges last: where several run in one trunk, theirs is the colour that is seen.
-        *(_link(link) for link in sorted(layout.links, key=lambda link: link.is_main)),
+        *(_link(link) for link in drawn_links(layout)),
         '</g><g transform="translate(.5 .5)">',
         *(_box(box, states) for box in layout.boxes),
         "</g>",
@@ -58,6 +68,14 @@ def to_svg(layout: Layout, states: Mapping[str, str] | None = None) -> str:
         ]
     parts += [*legend, "</svg>"]
     return "".join(parts)
+
+
+def drawn_links(layout: Layout) -> list[Link]:
+    """Return the links in the order in which they are painted.
+
+    Main ones come last: where several run in one trunk, theirs is the colour that is seen.
+    """
+    return sorted(layout.links, key=lambda link: link.is_main)
 
 
 def state_of(node: Node, states: Mapping[str, str] | None) -> str:
@@ -82,7 +100,7 @@ def hover_text(node: Node, states: Mapping[str, str] | None = None) -> str:
         lines = [f"{_n(len(node.members), 'step')}:"]
         shown = node.members[:_MAX_HOVER_LINES]
         for i, member in enumerate(shown, 1):
-            state = (states or {}).get(member.id, "")
+            state = clean((states or {}).get(member.id, ""))
             text = clean(member.label[: 2 * _MAX_HOVER_CHARS])[:_MAX_HOVER_CHARS]
             lines.append(f"{i}. {text}" + (f" ({state})" if state else ""))
         if len(node.members) > len(shown):
@@ -90,7 +108,7 @@ def hover_text(node: Node, states: Mapping[str, str] | None = None) -> str:
         return clean("\n".join(lines), lines=True)
     whole = node.title or "\n".join([node.label, *node.lines])
     text = clean(whole[:2000], lines=True)
-    state = (states or {}).get(node.id, "")
+    state = clean((states or {}).get(node.id, ""))
     return f"{text}\n{state}" if state else text
 
 
@@ -236,7 +254,7 @@ def _shares(counts: Counter[str], x: int, bottom: int, width: int) -> str:
 
 
 def _legend(
-    layout: Layout, states: Mapping[str, str] | None
+    layout: Layout, states: Mapping[str, str] | None, note: str
 ) -> tuple[list[str], int, int]:
     """Return the legend and the size of the whole picture."""
     entries: list[tuple[str, str]] = []
@@ -258,6 +276,8 @@ def _legend(
     n_boxes = len(layout.boxes) + len(layout.chips)
     if layout.n_nodes > n_boxes:
         entries.append(("", f"{layout.n_nodes} steps in {n_boxes} boxes"))
+    if note:
+        entries.append(("", clean(note)))
     width = max(layout.width, 240)
     x, y = MARGIN, layout.height + _LEGEND_HEIGHT - 8
     parts = [f'<g font-size="{LINE_SIZE:g}" fill="{MUTED}">']

@@ -37,7 +37,8 @@ def clean(text: str, *, lines: bool = False) -> str:
     words = " ".join(text.split())
     if words.isascii() and words.isprintable():
         return words
-    return "".join(c for c in words if c not in _BIDI and unicodedata.category(c) not in _DROPPED)
+    kept = [c for c in words if c not in _BIDI and unicodedata.category(c) not in _DROPPED]
+    return " ".join("".join(kept).split())
 
 
 _DROPPED = frozenset({"Cc", "Cs", "Cn", "Co"})

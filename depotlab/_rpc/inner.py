@@ -397,6 +397,8 @@ class _Serving:
             if not pieces:
                 self._idle = asyncio.get_running_loop().create_future()
                 await self._idle
+                # One turn, so that what the handlers say to what was just read goes out with it.
+                await asyncio.sleep(0)
 
     def wake_writer(self) -> None:
         """Let the writer run if it has something to do."""

@@ -48,7 +48,7 @@ from depotlab._transfer import Entry, is_requestable
 __all__ = ["Versions", "shared_key"]
 
 _N_ID = 16
-_RECORD = struct.Struct("<QQ")  # hash of path, size and time as sent; hash of inode and ctime
+_RECORD = struct.Struct("<QQ")  # hash of path, size and time as sent; mix of inode and ctime
 _TIMES = struct.Struct("<qq")
 _MAX_RECORDS = 1 << 20
 _MAX_FILES = 512
@@ -131,7 +131,7 @@ class Versions:
     def _find(self, entry: Entry) -> tuple[int, int | None]:
         """Return how late to send an entry, and the slot for it if it has no record yet."""
         path = entry.link or entry.path  # all names of an inode have to go with one time
-        version = _hash(_TIMES.pack(entry.changed_ns, _signed(entry.inode)))
+        version = _version(entry)
         late_ns = 1
         while True:
             slot = _hash(path + _TIMES.pack(entry.size_bytes, entry.modified_ns + late_ns))
@@ -152,8 +152,7 @@ class Versions:
                     late_ns, slot = self._find(entry)
                     out[index] = entry._replace(modified_ns=entry.modified_ns + late_ns)
                     if slot is not None:
-                        version = _hash(_TIMES.pack(entry.changed_ns, _signed(entry.inode)))
-                        self._records[slot] = version
+                        version = self._records[slot] = _version(entry)
                         new += _RECORD.pack(slot, version)
                 if descriptor is not None:
                     _write(descriptor, new)
@@ -217,8 +216,9 @@ def _hash(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
+def _version(entry: Entry) -> int:
+    """Mix the time of the last change and the inode into 64 bits."""
+    return (entry.changed_ns + entry.inode * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:

@@ -9,6 +9,7 @@ Source: tonistiigi/fsutil `filter.go`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from depotlab._transfer.patterns import Matcher, Pattern
@@ -19,7 +20,9 @@ Inherited = tuple[int, int]
 """What a directory hands to its children: the masks of the include and the exclude matcher."""
 
 _NOTHING: Inherited = (0, 0)
-_WILDCARDS = frozenset("*[]?^\\")
+_SPECIAL = re.compile(r"[*?\[\]^\\|{]")
+# What may match a slash, or only a part of the path, or something else than itself.
+_UNSTEADY = re.compile(r"\*\*|[\[\]^\\|{\ufeff\ufffd\ud800-\udfff]")
 
 
 class TreeFilter:
@@ -42,12 +45,10 @@ class TreeFilter:
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self._include = Matcher(include) if include else None
         self._exclude = Matcher(exclude) if exclude else None
-        self._ways_to_included: frozenset[str] | None = None
-        self._ways_back: frozenset[str] | None = None
-        if self._include:
-            self._ways_to_included = _ways_to(p for p in self._include.patterns if not p.takes_back)
-        if self._exclude:
-            self._ways_back = _ways_to(p for p in self._exclude.patterns if p.takes_back)
+        including = self._include.patterns if self._include else ()
+        excluding = self._exclude.patterns if self._exclude else ()
+        self._ways_to_included = _Ways(p for p in including if not p.takes_back)
+        self._ways_back = _Ways(p for p in excluding if p.takes_back)
 
     @property
     def keeps_all(self) -> bool:
@@ -72,35 +73,52 @@ class TreeFilter:
         if self._include is not None:
             included, include_mask = self._include.match(path, inherited[0])
             if not included:
-                if is_dir and not _leads_on(path, self._ways_to_included):
+                if is_dir and not self._ways_to_included.lead_into(path):
                     return False, False, _NOTHING
                 keep = False
         if self._exclude is not None:
             excluded, exclude_mask = self._exclude.match(path, inherited[1])
             if excluded:
-                if is_dir and not _leads_on(path, self._ways_back):
+                if is_dir and not self._ways_back.lead_into(path):
                     return False, False, _NOTHING
                 keep = False
         return keep, is_dir, (include_mask, exclude_mask)
 
 
-def _leads_on(path: str, ways: frozenset[str] | None) -> bool:
-    return ways is None or path in ways
+class _Ways:
+    """The directories in which something may match that does not match itself.
 
-
-def _ways_to(patterns: Iterable[Pattern]) -> frozenset[str] | None:
-    """Return the directories on the way to plain patterns, or None: it could be any directory.
-
-    A pattern is plain when it has no wildcards but a final `/*` or `/**`.
+    For plain patterns these are the directories that they name on their way. A pattern with `*`
+    and `?` leads into directories as deep as it has names, if they match name by name; the Go walk
+    then goes everywhere, with the same result. All others may match anywhere.
     """
-    ways: set[str] = set()
-    for pattern in patterns:
-        text = pattern.text.removesuffix("/**").removesuffix("/*")
-        if not _WILDCARDS.isdisjoint(text):
-            return None
-        parts = text.split("/")
-        ways.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
-    return frozenset(ways)
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        self._anywhere = False
+        self._plain: set[str] = set()
+        globs: list[str] = []
+        for pattern in patterns:
+            text = pattern.text.removesuffix("/**").removesuffix("/*")
+            parts = text.split("/")
+            if not _SPECIAL.search(text):
+                self._plain.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+            elif _UNSTEADY.search(text):
+                self._anywhere = True
+            else:
+                depth = len(parts) if text != pattern.text else len(parts) - 1
+                names = [re.sub(r"[*?]|[^*?]+", _name_regex, part) for part in parts]
+                globs += ["/".join(names[:end]) for end in range(1, depth + 1)]
+        self._globs = re.compile("|".join(f"(?:{one})\\Z" for one in globs)) if globs else None
+
+    def lead_into(self, path: str) -> bool:
+        """Tell whether a directory has to be walked although it does not match itself."""
+        if self._anywhere or path in self._plain:
+            return True
+        return self._globs is not None and self._globs.match(path) is not None
+
+
+def _name_regex(found: re.Match[str]) -> str:
+    return {"*": "[^/]*", "?": "[^/]"}.get(found[0]) or re.escape(found[0])
 
 
 def _without_covered(patterns: Iterable[str]) -> list[str] | None:

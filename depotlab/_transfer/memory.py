@@ -9,7 +9,6 @@ year 2020; BuildKit leaves times out of its cache keys.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping
 
 from depotlab._transfer import filemode, paths
@@ -23,14 +22,20 @@ _START_OF_2020_NS = 1_577_836_800 * 10**9
 _YEAR_NS = 365 * 24 * 3600 * 10**9
 
 
-class MemoryFile(io.BytesIO):
+class MemoryFile:
     """An open file of a tree in memory. See `Content`."""
 
     inode = 0
 
     def __init__(self, content: bytes) -> None:
-        super().__init__(content)
+        self._content = content
         self.size_bytes = len(content)
+
+    def read(self, start: int, n_bytes: int) -> bytes:
+        return self._content[start : start + n_bytes]
+
+    def close(self) -> None:
+        pass
 
 
 class MemoryTree:

@@ -107,15 +107,22 @@ END_OF_LIST = b""
 FIN = b"\x08\x03"
 
 
+# Seven bits in a byte, the last byte of a number and the others; then numbers of up to fourteen bits.
+_LAST = [bytes((n,)) for n in range(0x80)]
+_MORE = [bytes((n | 0x80,)) for n in range(0x80)]
+_SMALL = _LAST + [low + high for high in _LAST[1:] for low in _MORE]
+_LOW_14_BITS = [low + high for high in _MORE for low in _MORE]
+
+
 def _varint(value: int) -> bytes:
-    if value < 0:
-        value += 1 << 64  # negative times are written as 64-bit two's complement
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    if 0 <= value < 1 << 14:
+        return _SMALL[value]
+    value &= (1 << 64) - 1  # negative times are written as 64-bit two's complement
+    out = b""
+    while value >= 1 << 14:
+        out += _LOW_14_BITS[value & 0x3FFF]
+        value >>= 14
+    return out + _SMALL[value]
 
 
 def _number(tag: int, value: int) -> bytes:
@@ -134,7 +141,6 @@ _N_TIMES = 1 << 16
 _PACKET_HEADS = [b"\x12" + _varint(length) for length in range(_N_LENGTHS)]
 _PATH_HEADS = [b"\x0a" + _varint(length) for length in range(_N_LENGTHS)]
 _SIZES = [_number(0x28, size) for size in range(_N_SIZES)]
-_LOW_14_BITS = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14)]
 _modes: dict[int, bytes] = {}
 _times: dict[int, bytes] = {}
 

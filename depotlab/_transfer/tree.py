@@ -23,8 +23,8 @@ class Content(Protocol):
     size_bytes: int
     inode: int
 
-    def read(self, n_bytes: int) -> bytes:
-        """Return the next piece, at most `n_bytes` of it; empty at the end.
+    def read(self, start: int, n_bytes: int) -> bytes:
+        """Return at most `n_bytes` from byte `start` on; nothing at the end.
 
         Raises:
             SessionError: It cannot be read; `.path` names the file.
@@ -37,11 +37,12 @@ class Content(Protocol):
 class Tree(Links, Protocol):
     """A directory on this machine, or one in memory."""
 
-    def walk(self, wanted: TreeFilter) -> Iterator[Entry]:
+    def walk(self, wanted: TreeFilter) -> Iterator[Entry | None]:
         """Yield the entries that the filter keeps, in the order that the receiver wants.
 
         Depth first, names of a directory in the order of their bytes, every directory before what
-        is in it and only if it is kept or something below is. The root is not among them.
+        is in it and only if it is kept or something below is. The root is not among them. None
+        comes now and then when nothing was found for a while, so that a caller can do other things.
 
         Raises:
             SessionError: A directory cannot be listed; `.path` names it.

@@ -46,6 +46,7 @@ _NO_XATTRS = frozenset(
 # Only on Linux. Elsewhere Python cannot read them, and nothing is sent.
 _list_xattrs: Callable[..., list[str]] | None = getattr(os, "listxattr", None)
 _by_name = attrgetter("name")
+_SEEN_PER_PAUSE = 1024  # a few milliseconds
 
 
 class HostTree:
@@ -109,7 +110,7 @@ class HostTree:
         except OSError as error:
             raise _unreadable(host_path, error) from error
 
-    def walk(self, wanted: TreeFilter) -> Iterator[Entry]:
+    def walk(self, wanted: TreeFilter) -> Iterator[Entry | None]:
         return _Walk(self._prefix, wanted).entries()
 
 
@@ -125,9 +126,9 @@ class HostFile:
         self._descriptor = descriptor
         self._host_path = host_path
 
-    def read(self, n_bytes: int) -> bytes:
+    def read(self, start: int, n_bytes: int) -> bytes:
         try:
-            return os.read(self._descriptor, n_bytes)
+            return os.pread(self._descriptor, n_bytes, start)
         except OSError as error:
             raise _unreadable(self._host_path, error) from error
 
@@ -153,10 +154,11 @@ class _Walk:
         self._waiting: list[tuple[bytes, os.DirEntry[bytes]]] = []
         self._first_names: dict[tuple[int, int], bytes] = {}
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Entry | None]:
         top = self._wanted.top
         judge = None if self._wanted.keeps_all else self._wanted.judge
         keep, enter, handed = True, False, top
+        n_seen = 0
         stack = [_Level(b"", self._list(self._root, wanted=True), top, waits=False)]
         while stack:
             prefix, children, inherited, waits = stack[-1]
@@ -164,6 +166,9 @@ class _Walk:
                 path = prefix + child.name
                 if path == _METADATA_NAME:
                     continue
+                n_seen += 1
+                if not n_seen % _SEEN_PER_PAUSE:
+                    yield None
                 entry = None
                 try:
                     if judge is not None:

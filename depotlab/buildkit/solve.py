@@ -35,7 +35,7 @@ from depotlab.errors import (
     StepFailed,
 )
 from depotlab.export import Output
-from depotlab.progress import BytesMoved, Event, clock_read, decode
+from depotlab.progress import BytesMoved, Event, WarningRaised, clock_read, decode
 
 __all__ = ["SolveSpec", "new_ref", "solve"]
 
@@ -47,6 +47,10 @@ STATUS_NEVER_S = 0.5
 
 LINK_SILENCE_S = 60.0
 """Silence on the session after which the link counts as dead: twelve missed health questions."""
+
+STATUS_BATCH_S = 0.02
+"""Status is decoded so often at most. A short build has most of its messages while the daemon waits for our
+files, and each would delay them; no view draws more often than ten times a second."""
 
 OnEvents = Callable[[list[Event]], None]
 
@@ -127,6 +131,7 @@ class _Build:
         self.on_events = on_events
         self.address = channel.endpoint.address
         self.status_at_s: float | None = None
+        self.undecoded: list[bytes] = []
         self.tunnel = Tunnel(channel.open_stream(CONTROL + "Session", metadata=session.metadata()))
 
     async def run(self) -> dict[str, str]:
@@ -144,6 +149,9 @@ class _Build:
             raise
         else:
             await self._drain_status(status)
+            self.on_events(
+                [WarningRaised("", 1, p.message, (p.hint,)) for p in self.session.problems]
+            )
             return answer
         finally:
             await _stop(status, frontend, serving)
@@ -231,9 +239,9 @@ class _Build:
                     if stamp := headers.get("buildkit-current-timestamp"):
                         self.on_events([clock_read(stamp, local_ns=time.time_ns())])
                 self.status_at_s = time.monotonic()
-                events = decode(control_pb2.StatusResponse.FromString(message))
-                events.append(BytesMoved(self.tunnel.sent_bytes, self.tunnel.received_bytes))
-                self.on_events(events)
+                if not self.undecoded:
+                    asyncio.get_running_loop().call_later(STATUS_BATCH_S, self._decode)
+                self.undecoded.append(message)
         except RpcFailed as failure:
             # Solve tells the reason; a Status that ends early only means fewer pictures.
             if failure.status in (Status.UNAVAILABLE, Status.CANCELLED, Status.NOT_FOUND):
@@ -241,6 +249,18 @@ class _Build:
             raise ProtocolError(f"The status of the build broke off: {failure}") from failure
         finally:
             stream.cancel()
+            self._decode()
+
+    def _decode(self) -> None:
+        """Hand on what Status has said since the last time."""
+        if not self.undecoded:
+            return
+        events: list[Event] = []
+        for message in self.undecoded:
+            events += decode(control_pb2.StatusResponse.FromString(message))
+        self.undecoded.clear()
+        events.append(BytesMoved(self.tunnel.sent_bytes, self.tunnel.received_bytes))
+        self.on_events(events)
 
     async def _drain_status(self, status: asyncio.Task[None]) -> None:
         """Read Status to its end, or until it has been silent for too long."""

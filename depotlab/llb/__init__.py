@@ -1,6 +1,6 @@
 """Build graphs in Python: values in, BuildKit's bytes and digests out. No daemon, no network.
 
-A pure room: it imports `errors` and nothing else of depotlab. Source text of the user is read
+A pure room: of depotlab it imports `errors`, and `_graph` for its pictures. Source text of the user is read
 only to show it, through `linecache`.
 """
 
@@ -14,6 +14,7 @@ from depotlab.llb._actions import (
     rm,
     symlink,
 )
+from depotlab.llb._compare import Change, Comparison, Field, compare
 from depotlab.llb._config import Healthcheck, ImageConfig
 from depotlab.llb._definition import Definition
 from depotlab.llb._execop import Device, Proxy
@@ -21,6 +22,7 @@ from depotlab.llb._graph import Passthrough, build, diff, lazy, merge, passthrou
 from depotlab.llb._load import load
 from depotlab.llb._meta import OpMetadata, OpOptions, Options, ProgressGroup, Resources
 from depotlab.llb._mount import Mount, Secret, Ssh
+from depotlab.llb._picture import Picture
 from depotlab.llb._platform import Platform, host_platform
 from depotlab.llb._reference import Reference, parse_reference
 from depotlab.llb._remote import git, http
@@ -42,10 +44,13 @@ from depotlab.llb._where import capture_source
 
 __all__ = [
     "Bound",
+    "Change",
+    "Comparison",
     "CopyOptions",
     "Definition",
     "Device",
     "Exec",
+    "Field",
     "FileAction",
     "Healthcheck",
     "ImageConfig",
@@ -57,6 +62,7 @@ __all__ = [
     "OpView",
     "Options",
     "Passthrough",
+    "Picture",
     "Platform",
     "ProgressGroup",
     "Proxy",
@@ -69,6 +75,7 @@ __all__ = [
     "State",
     "build",
     "capture_source",
+    "compare",
     "copy",
     "diff",
     "git",

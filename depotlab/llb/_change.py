@@ -153,9 +153,14 @@ def extras(
     mounts: Any, devices: Any, proxy: Any, readonly_root: Any
 ) -> tuple[Sequence[Row], Extras | None]:
     """Return the mounts of a run that have files, and what else it has beyond its command."""
+    if mounts.__class__ is list and not (devices or proxy is not None or readonly_root):
+        # What most runs have: a list of mounts with files, and nothing else.
+        rows = [mount._row for mount in mounts if mount.__class__ is Mount]
+        if len(rows) == len(mounts):
+            return rows, None
     if isinstance(mounts, (Mount, Secret, Ssh)):
         refuse("mounts is one mount.", hint="write mounts=[...]")
-    rows: list[Row] = []
+    rows = []
     secrets: list[Secret] = []
     sockets: list[Ssh] = []
     for number, mount in enumerate(mounts):

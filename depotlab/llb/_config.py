@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
+from dataclasses import dataclass, fields
 from typing import Any
 
 from depotlab.llb._check import refuse
+from depotlab.llb._frozen import NOTHING, FrozenMap
 from depotlab.llb._paths import change_dir, clean, effective_dir
 from depotlab.llb._platform import Platform
 
@@ -62,10 +62,6 @@ class Healthcheck:
         )
 
 
-def _frozen(mapping: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(mapping))
-
-
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
     """What an image says about running it. None means: not set, or inherited from the base.
@@ -85,13 +81,13 @@ class ImageConfig:
         on_build: Dockerfile lines for images built on this one; never inherited.
     """
 
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = NOTHING
     entrypoint: tuple[str, ...] | None = None
     cmd: tuple[str, ...] | None = None
     working_dir: str | None = None
     user: str | None = None
     exposed_ports: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = NOTHING
     volumes: tuple[str, ...] = ()
     stop_signal: str | None = None
     healthcheck: Healthcheck | None = None
@@ -99,15 +95,8 @@ class ImageConfig:
     on_build: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "env", _frozen(self.env))
-        object.__setattr__(self, "labels", _frozen(self.labels))
-
-    def __hash__(self) -> int:
-        return hash(tuple(_hashable(getattr(self, f.name)) for f in fields(self)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        values = [getattr(self, f.name) for f in fields(self)]
-        return ImageConfig, tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
+        object.__setattr__(self, "env", FrozenMap(self.env))
+        object.__setattr__(self, "labels", FrozenMap(self.labels))
 
     def __repr__(self) -> str:
         return f"ImageConfig({self.describe()})"
@@ -239,10 +228,6 @@ def env_pairs(entries: Any) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in split if key]
 
 
-def merge_fields(config: ImageConfig, changes: Mapping[str, Any]) -> ImageConfig:
-    return replace(config, **changes)
-
-
 def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted({*first, *second}))
 
@@ -253,7 +238,3 @@ def _tuple(value: Any) -> tuple[str, ...] | None:
 
 def _listed(value: tuple[str, ...] | None) -> list[str] | None:
     return None if value is None else list(value)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(sorted(value.items())) if isinstance(value, Mapping) else value

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
 from depotlab.errors import SourceLocation
+from depotlab.llb._drawn import Drawn
 from depotlab.llb._meta import OpMetadata
 from depotlab.llb._view import Needs, OpView, needs_of, view_ops
-from depotlab.llb._where import Where, locate
+from depotlab.llb._where import Locator, Where
 from depotlab.llb._wire import field, varint
 
 
-class Definition:
+class Definition(Drawn):
     """A marshalled graph.
 
     Attributes:
@@ -82,10 +83,8 @@ class Definition:
     @functools.cached_property
     def locations(self) -> Mapping[str, SourceLocation]:
         """The line that made each op, by digest, where it is known."""
-        texts: dict[str, str] = {}
-        return MappingProxyType(
-            {digest: locate(where, texts) for digest, where in self._wheres.items()}
-        )
+        locate = Locator()
+        return MappingProxyType({digest: locate(where) for digest, where in self._wheres.items()})
 
     @functools.cached_property
     def _needs(self) -> Needs:
@@ -108,9 +107,7 @@ class Definition:
 
     def to_bytes(self) -> bytes:
         """Return the `pb.Definition` message, map entries sorted by key. Empty for scratch."""
-        parts: list[bytes] = []
-        for op in self.data:
-            parts += (b"\x0a", varint(len(op)), op)
+        parts = [piece for op in self.data for piece in (b"\x0a", varint(len(op)), op)]
         # Most ops share a few metadata values. A digest is always 71 characters long.
         encoded: dict[int, tuple[bytes, bytes]] = {}
         for digest in sorted(self.metadata):
@@ -124,6 +121,9 @@ class Definition:
         if self._source is not None:
             parts.append(field(3, self._source))
         return b"".join(parts)
+
+    def _drawable(self) -> Definition:
+        return self
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Definition):
@@ -153,6 +153,13 @@ class Definition:
     def __repr__(self) -> str:
         size = sum(map(len, self.data))
         return f"Definition({len(self.data)} ops, {size} bytes, head {self.head[:19] or 'scratch'})"
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        from depotlab.llb._story import definition_bundle
+
+        return definition_bundle(self)
 
 
 def _restore(*values: Any) -> Definition:

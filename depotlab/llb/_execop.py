@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 
 from depotlab.llb._check import boolean, refuse, some, string
 from depotlab.llb._meta import Constraints
-from depotlab.llb._mount import Row, Secret, Ssh, place
+from depotlab.llb._mount import BIND_CAPS, Row, Secret, Ssh, place
 from depotlab.llb._op import MINUS_ONE, Context, Edge, LazyOp, Op, Rewriter
 from depotlab.llb._settings import Settings, encode_env
 from depotlab.llb._where import Where
-from depotlab.llb._wire import INT, field, flag, text, texts, varint
+from depotlab.llb._wire import INT, VARINT_COUNT, VARINTS, field, flag, text, texts, varint
 
 # What runc gives a process when nothing sets PATH; a daemon without the capability
 # exec.meta.setsdefaultpath is told (buildkit util/system/path.go).
@@ -92,7 +92,7 @@ class ExecOp(Op):
         extras: Secrets and the like, or None.
     """
 
-    __slots__ = ("_body", "_caps", "args", "extras", "origin", "root", "rows", "settings")
+    __slots__ = ("_caps", "args", "extras", "origin", "root", "rows", "settings")
     kind = "exec"
     passes_platform = True
 
@@ -105,10 +105,10 @@ class ExecOp(Op):
         mounts: Sequence[Row],
         extras: Extras | None,
         constraints: Constraints,
-        where: Where | None,
+        line: Where | None,
     ) -> None:
         self.constraints = constraints
-        self.where = where
+        self.where = line
         self.key = None
         self.args = args
         self.root = root
@@ -116,13 +116,17 @@ class ExecOp(Op):
         self.origin = origin
         self.lazy = origin.__class__ is LazyOp
         self.extras = extras
-        self._body: bytes | None = None
         self._caps: frozenset[str] | None = None
         if mounts or extras is not None:
             readonly = extras is not None and extras.readonly_root
             rows = [(_READONLY_ROOT if readonly else _ROOT, root), *mounts]
-            # Stable, so that the first of two mounts at one target stays the first.
-            rows.sort(key=_target_of)
+            before = "/"
+            for where, _ in mounts:
+                if where.target < before:
+                    # Stable, so that the first of two mounts at one target stays the first.
+                    rows.sort(key=_target_of)
+                    break
+                before = where.target
             self.rows: Sequence[Row] = rows
             self.deps = tuple([edge[0] for _, edge in rows if edge is not None])
         else:
@@ -145,34 +149,41 @@ class ExecOp(Op):
         return sum(row[0].has_output for row in self.rows[:number])
 
     def encode(self, context: Context) -> bytes:
-        constraints = self.constraints
-        platform = constraints.platform or self.settings.platform
+        constraints, settings = self.constraints, self.settings
+        platform = constraints.platform or settings.platform
         platform_field = context.platform_field if platform is None else field(10, platform.encoded)
         tail = constraints.tail if not context.filters else context.tail(constraints)
         if self.extras is not None or context.caps is not None:
             return self._encode_all(context, platform_field + tail)
         if self.rows:
             inputs, mounts = self._encode_mounts(context)
-            return inputs + platform_field + tail + self._around(mounts)
-        body = self._body or self._plain_body()
-        root = self.root
-        if root is None:
-            return platform_field + tail + body
-        op, index = root
-        read = context.input(op, index) if index else context.inputs[op]
-        return read + platform_field + tail + body
-
-    def _plain_body(self) -> bytes:
-        root = _ROOT_MOUNT if self.root is not None else _SCRATCH_ROOT_MOUNT
-        self._body = body = self._around(root)
-        return body
-
-    def _around(self, mounts: bytes) -> bytes:
-        """Return the union member of a run without extras."""
-        env, rest, modes = self.settings.encoded
-        meta = texts(1, self.args) + env + rest
-        payload = b"\x0a" + varint(len(meta)) + meta + mounts + modes
-        return b"\x12" + varint(len(payload)) + payload
+        elif self.root is None:
+            inputs, mounts = b"", _SCRATCH_ROOT_MOUNT
+        else:
+            op, index = self.root
+            inputs = context.input(op, index) if index else context.inputs[op]
+            mounts = _ROOT_MOUNT
+        # One join of all pieces; with a hundred thousand runs the copies in between would show.
+        args = texts(1, self.args)
+        env, rest, modes = settings.encoded
+        size = len(args) + len(env) + len(rest)
+        head = b"\x0a" + (VARINTS[size] if size < VARINT_COUNT else varint(size))
+        size += len(head) + len(mounts) + len(modes)
+        return b"".join(
+            (
+                inputs,
+                platform_field,
+                tail,
+                b"\x12",
+                VARINTS[size] if size < VARINT_COUNT else varint(size),
+                head,
+                args,
+                env,
+                rest,
+                mounts,
+                modes,
+            )
+        )
 
     def _encode_mounts(self, context: Context) -> tuple[bytes, bytes]:
         """Return the inputs of the op, and the mounts with files."""
@@ -238,7 +249,7 @@ class ExecOp(Op):
             found |= {"exec.meta.linux.resources"}
         for where, edge in self.rows:
             caps = where.caps[edge is not None]
-            if not caps <= found:
+            if caps is not BIND_CAPS or self.root is None:
                 found |= caps
         extras = self.extras
         if extras is None:
@@ -259,10 +270,6 @@ class ExecOp(Op):
     def rewritten(self, rewriter: Rewriter) -> Op | Edge | None:
         root = None if self.root is None else rewriter.edge(self.root)
         rows = [(where, None if edge is None else rewriter.edge(edge)) for where, edge in self.rows]
-        for where, edge in rows:
-            # A lazy source is seen only now.
-            if where.is_tmpfs and edge is not None:
-                refuse(f"the tmpfs at {where.target!r} cannot start from another state.")
         origin, settings = rewriter.inherit(self.origin, self.settings)
         line = rewriter.where(self.where)
         if (

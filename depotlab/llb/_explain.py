@@ -1,4 +1,4 @@
-"""States in words: the one-line repr, and the listing of `explain()`."""
+"""States in words, on one line: their repr."""
 
 # ruff: noqa: SLF001  (a State hides its pieces from users, not from the files of its room)
 from __future__ import annotations
@@ -25,14 +25,14 @@ def one_line(state: State) -> str:
     steps = _chain(state._op)
     shown = " → ".join(steps)
     parts = [f"{shown}; {count} op{'' if count == 1 else 's'}"] if count else ["scratch"]
-    config = state._config.describe(skip=_shared_with_steps(state))
+    config = state._config.describe(skip=shared_with_steps(state))
     if config:
         parts.append(f"config only: {config}" if count else f"config {config}")
     text = f"{type(state).__name__}({'; '.join(parts)})"
     return text if len(text) <= _MAX_LINE else text[: _MAX_LINE - 2] + "…)"
 
 
-def _shared_with_steps(state: State) -> list[str]:
+def shared_with_steps(state: State) -> list[str]:
     """Return the fields of the image config that steps see as well, so that they are not config only."""
     settings, config = state._settings, state._config
     same = {
@@ -145,27 +145,3 @@ def _source_words(identifier: str) -> str:
 def _short(text: str, limit: int = _MAX_WORDS) -> str:
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def explain(state: State) -> str:
-    """See `State.explain`."""
-    definition = state.marshal(local_unique_id="")
-    if not definition.data:
-        return "scratch: no ops, an empty file system" + _config_lines(state)
-    numbers = {digest: number for number, digest in enumerate(definition.digests, start=1)}
-    views = definition.ops[:-1]
-    width = len(str(len(views)))
-    lines = [f"{len(views)} ops, result {definition.head[:19]}"]
-    for view in views:
-        reads = ", ".join(
-            f"{numbers[digest]}" + (f" output {index}" if index else "")
-            for digest, index in view.inputs
-        )
-        line = f"{numbers[view.digest]:>{width}}  {view.digest[7:19]}  {_short(view.name, 72)}"
-        lines.append(f"{line}  (reads {reads})" if reads else line)
-    return "\n".join(lines) + _config_lines(state)
-
-
-def _config_lines(state: State) -> str:
-    config = state._config.describe(skip=_shared_with_steps(state))
-    return f"\nconfig only, changes no digest: {config}" if config else ""

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from depotlab.llb._actions import Bound, Copy, Spec
+from depotlab.llb._actions import Bound
 from depotlab.llb._check import refuse
+from depotlab.llb._filespecs import Copy, Spec, uses_directory
 from depotlab.llb._meta import Constraints
 from depotlab.llb._op import MINUS_ONE, Context, Edge, LazyOp, Op, Rewriter
 from depotlab.llb._settings import EMPTY, Settings
@@ -26,17 +27,22 @@ _NONE = -1
 
 
 class Place(NamedTuple):
-    """A state as an action sees it: its files and its working directory, relative to `origin`."""
+    """A state as actions see it: its files, and its working directory relative to `origin`.
+
+    The directory is left out where all paths are absolute, and with it the origin: then the config
+    of a base image need not be asked for.
+    """
 
     edge: Edge | None
     settings: Settings
     origin: Op | None
 
     @classmethod
-    def of(cls, state: State) -> Place:
-        directory = state._settings.directory
+    def of(cls, state: State, *, with_directory: bool) -> Place:
+        directory = state._settings.directory if with_directory else ""
         settings = Settings(directory=directory) if directory else EMPTY
-        return cls(state._edge, settings, state._origin)
+        known = not with_directory or directory.startswith("/")
+        return cls(state._edge, settings, None if known else state._origin)
 
 
 class Step(NamedTuple):
@@ -170,8 +176,8 @@ class _Layout:
         self.steps: list[Step] = []
         self.done: dict[int, int] = {}  # id of a Bound: its last step
 
-    def place(self, state: State) -> int:
-        found = Place.of(state)
+    def place(self, state: State, with_directory: bool) -> int:
+        found = Place.of(state, with_directory=with_directory)
         key = (found.edge and (id(found.edge[0]), found.edge[1]), found.settings, id(found.origin))
         number = self.places.setdefault(key, len(self.values))
         if number == len(self.values):
@@ -179,7 +185,7 @@ class _Layout:
         return number
 
     def run(self, specs: list[Spec], state: State) -> None:
-        frames = [_Frame(specs, self.place(state), None)]
+        frames = [_Frame(specs, self.place(state, any(map(uses_directory, specs))), None)]
         states = [state]
         while frames:
             frame = frames[-1]
@@ -194,15 +200,17 @@ class _Layout:
             if isinstance(spec, Copy):
                 if isinstance(spec.source, Bound):
                     if id(spec.source) not in self.done:
+                        # Values cannot hold themselves, so this ends.
                         inner = spec.source
-                        if any(f.bound is inner for f in frames):
-                            refuse("a chain of file actions copies from itself.")
-                        frames.append(_Frame(inner.action._specs(), self.place(inner.state), inner))
+                        # With its directory, which relative sources of copies from it start at.
+                        place = self.place(inner.state, True)
+                        frames.append(_Frame(inner.action._specs(), place, inner))
                         states.append(inner.state)
                         continue
                     source_step = self.done[id(spec.source)]
                 else:
-                    source = self.place(states[-1] if spec.source is None else spec.source)
+                    given = states[-1] if spec.source is None else spec.source
+                    source = self.place(given, not spec.src.startswith("/"))
                 # The edge is in `places`; a state in here would keep its whole graph alive.
                 spec = spec.detached()
             self.steps.append(Step(spec, frame.place, frame.last, source, source_step))

@@ -15,7 +15,11 @@ from depotlab.llb._check import refuse, some
 _scheme = re.compile(r"([a-zA-Z0-9]+)://(.*)", re.DOTALL)
 _scp = re.compile(r"([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?")
 _userinfo = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
-_host = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::[0-9]*)?")
+# Of ASCII only what needs no escape in a host, and `%25`; escapes of other bytes are allowed.
+_host = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=\]<>\"]|%25|%[89A-Fa-f][0-9A-Fa-f]|[^\x00-\x7f])+)"
+    r"(?::[0-9]*)?"
+)
 _bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _control = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -74,13 +78,15 @@ def _parse(url: str, scheme: str, rest: str) -> GitUrl:
     rest, _, fragment = rest.partition("#")
     if _control.search(rest):
         refuse(f"url={url!r} contains a control character.")
-    rest, _, _ = rest.partition("?")
+    # A lone `?` at the end survives in Go's URL.String.
+    question = "?" if rest.endswith("?") and rest.count("?") == 1 else ""
+    rest = rest.partition("?")[0]
     authority, slash, path = rest.partition("/")
     path = slash + path
     user, at, host = authority.rpartition("@")
     if not _userinfo.fullmatch(user):
         refuse(f"url={url!r} has a user part that must be percent-encoded.")
-    if not _host.fullmatch(host) or not host:
+    if not _host.fullmatch(host):
         refuse(f"url={url!r} has no valid host.")
     for part in (user, host, path):
         if _bad_escape.search(part):
@@ -92,7 +98,7 @@ def _parse(url: str, scheme: str, rest: str) -> GitUrl:
         shown_user = _encode(_decode(name), _USER_SAFE)
         shown_user += f":{_encode(_decode(password), _USER_SAFE)}@" if colon else "@"
     shown_path = path if _PATH_VALID.fullmatch(path) else _encode(decoded_path, _PATH_SAFE)
-    remote = f"{scheme}://{shown_user}{_encode(decoded_host, _HOST_SAFE)}{shown_path}"
+    remote = f"{scheme}://{shown_user}{_encode(decoded_host, _HOST_SAFE)}{shown_path}{question}"
     return GitUrl(scheme, decoded_host, decoded_path, remote, fragment)
 
 

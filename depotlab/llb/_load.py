@@ -6,6 +6,7 @@ BuildKit wrote. Source of the rules: buildkit client/llb/definition.go.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -22,13 +23,21 @@ from depotlab.llb._decode import (
     malformed,
     map_entry,
 )
-from depotlab.llb._meta import Constraints, OpMetadata, ProgressGroup, Resources, constraints_tail
+from depotlab.llb._dump import definition_of_dump, is_dump
+from depotlab.llb._meta import (
+    NO_CONSTRAINTS,
+    Constraints,
+    OpMetadata,
+    ProgressGroup,
+    Resources,
+    constraints_tail,
+)
 from depotlab.llb._op import Context, Edge, Op, Rewriter
 from depotlab.llb._platform import Platform
 from depotlab.llb._sourcemap import Location, Range, SourceMap
 from depotlab.llb._sources import HostPath, host_directory
 from depotlab.llb._state import State, fresh_state
-from depotlab.llb._view import op_name, split_op
+from depotlab.llb._view import op_name, read_input, split_op
 
 # Bounds for bytes that nobody vouches for. Real graphs have some thousand ops; an output number
 # counts the writable mounts of one run.
@@ -95,7 +104,8 @@ def load(data: bytes, *, locals: Mapping[str, HostPath] | None = None) -> State:
     Its settings are fresh (no variables, directory `/`) except for the platform of its last op.
 
     Args:
-        data: What `Definition.to_bytes()`, a Go client or `buildctl` wrote.
+        data: What `Definition.to_bytes()` or a Go client wrote, or what `buildctl debug dump-llb`
+            printed of it.
         locals: Directories on this machine for its local sources, by name.
 
     Raises:
@@ -104,9 +114,10 @@ def load(data: bytes, *, locals: Mapping[str, HostPath] | None = None) -> State:
     given: Any = data
     if not isinstance(given, (bytes, bytearray, memoryview)):
         refuse(f"load() needs bytes, not {type(given).__name__}.")
-    return _load(
-        bytes(given), 0, {name: host_directory(path) for name, path in (locals or {}).items()}
-    )
+    plain = bytes(given)
+    if is_dump(plain):
+        plain = definition_of_dump(plain)
+    return _load(plain, 0, {name: host_directory(path) for name, path in (locals or {}).items()})
 
 
 def _load(data: bytes, depth: int, host_paths: Mapping[str, Path]) -> State:
@@ -184,23 +195,28 @@ def _host_path(data: bytes, parsed: _Parsed) -> Path | None:
 def _read_op(
     data: bytes, digest: str, parsed: _Parsed
 ) -> tuple[list[tuple[str, int]], Constraints, OpMetadata | None]:
-    platform: Platform | None = None
-    filters: tuple[str, ...] = ()
+    inputs: list[tuple[str, int]] = []
+    platform = constraints = b""
     for number, value in fields(data):
-        if number == 10:
-            platform = _read_platform(as_bytes(value))
+        if number == 1:
+            inputs.append(read_input(as_bytes(value)))
+        elif number == 10:
+            platform = as_bytes(value)
         elif number == 11:
-            filters = tuple(as_text(v) for n, v in fields(as_bytes(value)) if n == 1)
+            constraints = as_bytes(value)
+    filters = tuple(as_text(value) for number, value in fields(constraints) if number == 1)
     raw = parsed.metadata.get(digest)
-    constraints = Constraints(
-        platform=platform,
+    found = Constraints(
+        platform=_read_platform(platform) if platform else None,
         filters=filters,
-        tail=constraints_tail(filters),
+        tail=constraints_tail(filters) if filters else NO_CONSTRAINTS.tail,
         locations=tuple(parsed.locations.get(digest, ())),
     )
-    return split_op(data)[0], constraints, None if raw is None else read_metadata(raw)
+    return inputs, found, None if raw is None else read_metadata(raw)
 
 
+# Most ops of a graph have the same platform and the same metadata.
+@functools.lru_cache(maxsize=256)
 def _read_platform(data: bytes) -> Platform:
     names = {1: "architecture", 2: "os", 3: "variant", 4: "os_version"}
     found = {"architecture": "", "os": ""}
@@ -213,6 +229,7 @@ def _read_platform(data: bytes) -> Platform:
     return Platform(**found, os_features=tuple(features))
 
 
+@functools.lru_cache(maxsize=256)
 def read_metadata(data: bytes) -> OpMetadata:
     """Return a `pb.OpMetadata` message as a value. A cap counts as required whatever its value."""
     ignore_cache = False

@@ -211,15 +211,13 @@ class _Call:
             inner = None if source.state is None else self.definition(source.state, depth + 1)
             infos.append(field(2, encode_info(source, None if inner is None else inner.to_bytes())))
         located = collector.located
-        parts = []
-        for digest in sorted(set(digests)):
-            places = located.get(digest)
-            if places is None:
-                # The length of a digest is constant, so is that of an entry without places.
-                parts.append(b"\x0a\x4b\x0a\x47" + digest.encode() + b"\x12\x00")
-            else:
-                entry = field(1, digest.encode()) + field(2, b"".join(places))
-                parts.append(field(1, entry))
+        # The length of a digest is constant, so is that of an entry without places.
+        parts = [
+            b"\x0a\x4b\x0a\x47" + digest.encode() + b"\x12\x00"
+            if digest not in located
+            else field(1, field(1, digest.encode()) + field(2, b"".join(located[digest])))
+            for digest in sorted(set(digests))
+        ]
         return b"".join(parts + infos)
 
 

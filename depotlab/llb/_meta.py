@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypedDict
 
 from depotlab.llb._check import boolean, integer, refuse, some, string, strings, unknown_option
+from depotlab.llb._frozen import NOTHING, FrozenMap
 from depotlab.llb._platform import Platform, as_platform
 from depotlab.llb._sourcemap import Location
 from depotlab.llb._wire import field as wire_field
@@ -104,11 +105,15 @@ class OpMetadata:
     """
 
     ignore_cache: bool = False
-    description: Mapping[str, str] = field(default_factory=dict)
+    description: Mapping[str, str] = NOTHING
     export_cache: bool | None = None
     caps: frozenset[str] = frozenset()
     progress_group: ProgressGroup | None = None
     resources: Resources | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.description, FrozenMap):
+            object.__setattr__(self, "description", FrozenMap(self.description))
 
     def merged(self, other: OpMetadata) -> OpMetadata:
         """Return both together; where they disagree, `other` wins.

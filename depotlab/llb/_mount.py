@@ -40,6 +40,9 @@ CONTENT_CACHE = {"default": 0, "on": 1, "off": 2}
 
 _set = object.__setattr__
 
+# What most mounts need, as one object that can be compared by identity.
+BIND_CAPS = frozenset({"exec.mount.bind"})
+
 _TYPE_CACHE, _TYPE_TMPFS, _TYPE_SECRET, _TYPE_SSH = 3, 4, 1, 2
 
 
@@ -139,11 +142,15 @@ class Place:
             found.add("exec.mount.bind")
         if content_cache != "default":
             found.add("exec.mount.cache.content")
-        return frozenset(found)
+        return BIND_CAPS if found == BIND_CAPS else frozenset(found)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return place, self.fields
 
+
+# Plain binds by target and whether they are read-only: the usual ones, found without hashing all fields.
+_plain_binds: dict[tuple[str, bool], Place] = {}
+_MAX_PLAIN_BINDS = 4096
 
 # `typed` keeps 1 and True apart, which are equal but not both legal.
 _cached_place = functools.lru_cache(maxsize=4096, typed=True)(Place)
@@ -292,12 +299,16 @@ def _encode_agent(id_: str, uid: int, gid: int, bits: int, optional: bool) -> by
     )
 
 
+def _refuse_source(value: Any) -> NoReturn:
+    refuse(
+        f"the source of a mount is {value!r}, not a state.",
+        hint="the target comes first: mount.bind('/src', llb.local('.'))",
+    )
+
+
 def _as_source(value: Any) -> State | None:
     if value is not None and not hasattr(value, "_edge"):
-        refuse(
-            f"the source of a mount is {value!r}, not a state.",
-            hint="the target comes first: mount.bind('/src', llb.local('.'))",
-        )
+        _refuse_source(value)
     return value  # type: ignore[no-any-return]  # checked
 
 
@@ -330,15 +341,25 @@ def bind(
         >>> run.mounted("/out").digest == run.digest
         True
     """
-    state = _as_source(source)
+    edge = None
+    if source is not None:
+        edge = source._edge if hasattr(source, "_edge") else _refuse_source(source)
     if readonly is None:
-        readonly = state is not None and state._edge is not None
+        readonly = edge is not None
     if target.__class__ is not str:
         target = guest("target", target)
-    if source_path.__class__ is not str:
-        source_path = guest("source_path", source_path)
-    what = place(target, source_path, readonly, output, "", "shared", None, content_cache)
-    return Mount(what, state)
+    what = None
+    plain = source_path == "" and output is True and content_cache == "default"
+    if plain and readonly.__class__ is bool:
+        what = _plain_binds.get((target, readonly))
+    if what is None:
+        inner = guest("source_path", source_path)
+        what = place(target, inner, readonly, output, content_cache=content_cache)
+        if plain and len(_plain_binds) < _MAX_PLAIN_BINDS:
+            _plain_binds[target, readonly] = what
+    mount = Mount.__new__(Mount)
+    _set(mount, "_row", (what, edge))
+    return mount
 
 
 def cache(

@@ -20,7 +20,7 @@ _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
 _reference = re.compile(
-    rf"(?P<domain>{_DOMAIN})/(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
+    rf"(?:(?P<domain>{_DOMAIN})/)?(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
     rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 )
 _hex_id = re.compile(r"[a-f0-9]{64}")
@@ -42,7 +42,7 @@ class Reference(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.domain}/{self.path}"
+        return f"{self.domain}/{self.path}" if self.domain else self.path
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
@@ -84,7 +84,9 @@ def parse_reference(ref: str) -> Reference:
     match = _reference.fullmatch(f"{domain}/{remainder}")
     if match is None:
         _refuse(ref, *_explain(domain, remainder))
-    found = Reference(match["domain"], match["path"], match["tag"] or "", match["digest"] or "")
+    found = Reference(
+        match["domain"] or "", match["path"], match["tag"] or "", match["digest"] or ""
+    )
     if len(found.path) > _MAX_PATH_LENGTH:
         _refuse(ref, f"the repository name has more than {_MAX_PATH_LENGTH} characters")
     if found.digest and (why := digest_fault(found.digest)):
@@ -129,13 +131,13 @@ def _explain(domain: str, remainder: str) -> tuple[str, str]:
     """Return which part breaks the grammar, and a hint."""
     body, at, digest = remainder.partition("@")
     path, colon, tag = body.partition(":")
-    if not re.fullmatch(_DOMAIN, domain):
-        return f"{domain!r} is not a registry host", ""
-    if "//" in remainder or remainder.startswith("/") or domain in {"http:", "https:"}:
+    if remainder.startswith("/") and domain.endswith(":"):
         return (
             "it looks like a URL",
             "give the image name without a scheme, such as ghcr.io/me/app:1",
         )
+    if not re.fullmatch(_DOMAIN, domain):
+        return f"{domain!r} is not a registry host", ""
     if not re.fullmatch(rf"{_COMPONENT}(?:/{_COMPONENT})*", path):
         shown = path.removeprefix("library/") if domain == "docker.io" else path
         return (

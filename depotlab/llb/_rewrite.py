@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 from depotlab.llb._check import refuse
 from depotlab.llb._config import ImageConfig
+from depotlab.llb._execop import ExecOp
 from depotlab.llb._op import Edge, LazyOp, Op, reads_all, walk
 from depotlab.llb._paths import join
 from depotlab.llb._platform import Platform
 from depotlab.llb._reference import Reference, digest_fault
 from depotlab.llb._settings import EMPTY, Settings
 from depotlab.llb._sourceop import SourceOp
-from depotlab.llb._state import NO_CONFIG, Exec, State, make_state
-from depotlab.llb._where import Where, locate
+from depotlab.llb._state import NO_CONFIG, Exec, State, make_exec, make_state
+from depotlab.llb._where import Locator, Where
 
 
 class ImageRef(NamedTuple):
@@ -90,11 +91,10 @@ class _Copy:
         origin, settings = self.inherit(state._origin, state._settings)
         base = None if state._origin is None else self.bases.get(state._origin)
         config = state._config if base is None else state._config.over(base.config)
-        kind = type(state) if executed is None or executed in self.new else State
-        result = make_state(edge, settings, origin, config, kind)
-        if executed is not None and kind is Exec:
-            object.__setattr__(result, "_exec", self.new[executed])
-        return result
+        again = None if executed is None else self.new[executed]
+        if not isinstance(again, ExecOp):
+            return make_state(edge, settings, origin, config)
+        return make_exec(edge, settings, origin, config, again)
 
     def _reads(self, op: Op) -> tuple[Op, ...]:
         if not isinstance(op, LazyOp):
@@ -218,7 +218,7 @@ class _Numbers:
 
     def __init__(self) -> None:
         self.numbers: dict[Op, int] = {}
-        self.texts: dict[str, str] = {}
+        self.locate = Locator()
 
     def edge(self, edge: Edge) -> Any:
         return self.numbers[edge[0]], edge[1]
@@ -227,7 +227,7 @@ class _Numbers:
         return (None if origin is None else self.numbers[origin]), settings
 
     def where(self, where: Where | None) -> Where | None:
-        return None if where is None else locate(where, self.texts)
+        return None if where is None else self.locate(where)
 
 
 class _Ops:
@@ -265,7 +265,7 @@ def flatten(state: State) -> tuple[Any, ...]:
     return stubs, places, index, state._settings, state._config
 
 
-def restore(kind: type[State], flat: tuple[Any, ...]) -> State:
+def restore(flat: tuple[Any, ...]) -> State:
     """Return the state that `flatten` took apart."""
     stubs, places, index, settings, config = flat
     ops = _Ops()
@@ -275,7 +275,6 @@ def restore(kind: type[State], flat: tuple[Any, ...]) -> State:
     if settings == EMPTY:
         settings = EMPTY
     edge = None if op is None else (op, index)
-    state = make_state(edge, settings, origin, config or NO_CONFIG, kind)
-    if executed is not None:
-        object.__setattr__(state, "_exec", executed)
-    return state
+    if executed is None:
+        return make_state(edge, settings, origin, config or NO_CONFIG)
+    return make_exec(edge, settings, origin, config or NO_CONFIG, executed)

@@ -7,7 +7,7 @@ A frozen value. Every method returns a new one; nothing runs, nothing is sent, n
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from depotlab.llb import _change
 from depotlab.llb._actions import (
@@ -16,8 +16,6 @@ from depotlab.llb._actions import (
     CopyOptions,
     FileAction,
     GuestPath,
-    Instant,
-    Owner,
     copy_specs,
     mkdir,
     mkfile,
@@ -26,14 +24,18 @@ from depotlab.llb._actions import (
     symlink,
 )
 from depotlab.llb._check import guest, refuse
-from depotlab.llb._config import Healthcheck, ImageConfig
+from depotlab.llb._config import ImageConfig
+from depotlab.llb._described import Described
+from depotlab.llb._drawn import Drawn
 from depotlab.llb._execop import Device, ExecOp, Proxy, as_argv
 from depotlab.llb._fileop import make_file_op
+from depotlab.llb._filespecs import Instant, Owner
 from depotlab.llb._meta import NO_CONSTRAINTS, OpOptions, Options, as_constraints
 from depotlab.llb._mount import Mount, Row, Secret, Ssh
-from depotlab.llb._op import Edge, Op, PassthroughOp, content_key
-from depotlab.llb._platform import Platform, as_platform
+from depotlab.llb._op import Edge, Op, PassthroughOp
+from depotlab.llb._platform import Platform
 from depotlab.llb._settings import EMPTY, Settings
+from depotlab.llb._value import pass_platform
 from depotlab.llb._where import caller
 
 if TYPE_CHECKING:
@@ -42,11 +44,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_set = object.__setattr__
 NO_CONFIG = ImageConfig()
 
 
-class State:
+class CopyCallOptions(CopyOptions, OpOptions, total=False):
+    """Options of `State.copy`: those of the copy, and those of the op."""
+
+
+class State(Described, Drawn):
     """A file system that a build would make. Start from `llb.image`, `scratch`, `local`, `git`, `http`.
 
     Settings (`env`, `dir`, `user`, `platform`, `network` and so on) hold for the steps that follow. `env`, `dir` and
@@ -56,14 +61,10 @@ class State:
     Example:
         >>> from depotlab import llb
         >>> llb.image("busybox").dir("/app").run("make").cmd(["./app"])
-        State(image busybox → run 'make'; 2 ops; config only: cmd ['./app'], working_dir '/app')
+        State(image busybox → run 'make'; 2 ops; config only: cmd ['./app'])
     """
 
-    __slots__ = ("_config", "_edge", "_origin", "_settings")
-    _edge: Edge | None
-    _settings: Settings
-    _origin: Op | None
-    _config: ImageConfig
+    __slots__ = ()
 
     def __init__(self) -> None:
         raise TypeError("a State is made by llb.image, llb.scratch, llb.local, llb.git or llb.http")
@@ -160,14 +161,10 @@ class State:
         op = ExecOp(
             as_argv(command), edge, settings, self._origin, rows, extras, constraints, caller()
         )
-        state = Exec.__new__(Exec)
-        _set(state, "_exec", op)
-        if readonly_root:
-            _fill(state, edge, self._settings, self._origin, self._config)
-        else:
-            _fill(state, (op, op.root_output), self._settings, self._origin, self._config)
+        after = edge if readonly_root else (op, op.root_output)
+        state = _NewExec(after, self._settings, self._origin, self._config, op)
         if constraints.platform is not None or readonly_root:
-            _pass_platform(state)
+            pass_platform(state)
         return state
 
     def file(self, *actions: FileAction, **options: Unpack[OpOptions]) -> State:
@@ -183,8 +180,7 @@ class State:
         self,
         source: State | Bound | None,
         *paths: GuestPath,
-        name: str | None = None,
-        **options: Any,
+        **options: Unpack[CopyCallOptions],
     ) -> State:
         """Copy files of another state into this one, as COPY does.
 
@@ -192,7 +188,6 @@ class State:
             source: The state to copy from; None is this one.
             paths: One or more source paths, relative to the directory of `source`, and the destination, relative to
                 ours. Of a directory its contents are copied. A destination that ends in `/`, or is `.`, is a directory.
-            name: What progress shows instead.
             options: See `CopyOptions` and `OpOptions`.
 
         Example:
@@ -204,8 +199,6 @@ class State:
         of_op: dict[str, Any] = {}
         for option, value in options.items():
             (copying if option in COPY_NAMES else of_op)[option] = value  # type: ignore[literal-required]
-        if name is not None:
-            of_op["name"] = name
         return self._file(copy_specs(source, paths, copying), "copy", of_op, COPY_NAMES)
 
     def mkdir(
@@ -282,64 +275,7 @@ class State:
         op = PassthroughOp(name, tuple(filter(None, edges)), (0,), constraints, caller())
         return self._with((op, 0))
 
-    # --------------------------------------------------------------- settings
-
-    def env(self, variables: Mapping[str, str | int] | None = None, /, **more: str | int) -> State:
-        """Set variables for later steps and for the image; one set before moves to the end.
-
-        Example:
-            >>> from depotlab import llb
-            >>> llb.scratch().env({"PATH": "/bin"}, DEBUG=1).image_config().env["DEBUG"]
-            '1'
-        """
-        added = _change.as_env("env", {**(variables or {}), **more})
-        return self._setting(
-            self._settings.with_env(added), _change.config(self._config, {"env": added})
-        )
-
-    def dir(self, path: GuestPath) -> State:
-        """Set the working directory; a relative one continues the one before, or that of the base image."""
-        settings = _change.settings(self._settings, directory=path)
-        return self._setting(settings, _change.config(self._config, {"working_dir": path}))
-
-    def user(self, user: str) -> State:
-        """Set the user of later steps and of the image: name or number, `user:group`."""
-        settings = _change.settings(self._settings, user=user)
-        return self._setting(settings, _change.config(self._config, {"user": settings.user}))
-
-    def platform(self, platform: str | Platform) -> State:
-        """Set the platform of later runs. That of an image source is an option of `llb.image`."""
-        wanted = as_platform("platform", platform).normalized()
-        return self._setting(self._settings.changed(platform=wanted))
-
-    def network(self, mode: str) -> State:
-        """Set the network of later runs: `sandbox`, `host` or `none`."""
-        return self._setting(_change.settings(self._settings, network=mode))
-
-    def security(self, mode: str) -> State:
-        """Set the security of later runs: `sandbox` or `insecure`."""
-        return self._setting(_change.settings(self._settings, security=mode))
-
-    def hosts(self, hosts: Mapping[str, str] | Iterable[tuple[str, str]]) -> State:
-        """Add host names and their IP addresses for later runs."""
-        return self._setting(_change.settings(self._settings, hosts=hosts))
-
-    def ulimit(self, name: str, soft: int, hard: int | None = None) -> State:
-        """Add a limit for later runs, such as `ulimit("nofile", 1024, 2048)`; -1 is no limit."""
-        limit = [(name, soft, soft if hard is None else hard)]
-        return self._setting(_change.settings(self._settings, ulimits=limit))
-
-    def cgroup_parent(self, name: str) -> State:
-        """Set the control group that processes of later runs are put under."""
-        return self._setting(_change.settings(self._settings, cgroup_parent=name))
-
-    def hostname(self, name: str) -> State:
-        """Set the host name that later runs see."""
-        return self._setting(_change.settings(self._settings, hostname=name))
-
-    def valid_exit_codes(self, *codes: int) -> State:
-        """Set the exit codes that count as success of later runs."""
-        return self._setting(_change.settings(self._settings, exit_codes=codes))
+    # ------------------------------------------------------- other states' parts
 
     def reset(self, other: State) -> State:
         """Return these files with the settings and the image config of `other`.
@@ -361,97 +297,6 @@ class State:
         """Return the files of `other` with the settings and the image config of this state."""
         given = as_state("with_output()", other)
         return self._with(given._edge)
-
-    def with_image_config(self, document: bytes | str | Mapping[str, Any]) -> State:
-        """Apply the settings of an OCI image config document: variables, directory and platform.
-
-        As the Go client's WithImageConfig this leaves the user of later steps alone. The whole
-        document becomes the image config of the state.
-        """
-        settings, config = _change.apply_document(self._settings, document)
-        return self._setting(settings, config.over(self._config))
-
-    # ----------------------------------------------------------- image config
-
-    def entrypoint(self, command: Iterable[str] | str) -> State:
-        """Set the command that a container always runs. A text is a shell command. Config only."""
-        return self._configured(entrypoint=command)
-
-    def cmd(self, command: Iterable[str] | str) -> State:
-        """Set the default command or arguments. A text is a shell command. Config only."""
-        return self._configured(cmd=command)
-
-    def expose(self, *ports: int | str) -> State:
-        """Declare ports that a container listens on, such as `8000` or `53/udp`. Config only."""
-        return self._configured(exposed_ports=ports)
-
-    def label(self, labels: Mapping[str, str] | None = None, /, **more: str) -> State:
-        """Set labels of the image. Config only."""
-        return self._configured(labels={**(labels or {}), **more})
-
-    def volume(self, *paths: GuestPath) -> State:
-        """Declare directories that a runtime keeps outside the container. Config only."""
-        return self._configured(volumes=paths)
-
-    def stop_signal(self, signal: str | int) -> State:
-        """Set the signal that stops a container, such as `SIGTERM` or `15`. Config only."""
-        return self._configured(stop_signal=signal)
-
-    def healthcheck(
-        self,
-        command: Iterable[str] | str | None,
-        *,
-        interval_s: float = 0,
-        timeout_s: float = 0,
-        start_period_s: float = 0,
-        start_interval_s: float = 0,
-        retries: int = 0,
-    ) -> State:
-        """Set how a runtime checks a container; None drops an inherited check. Config only."""
-        check = _change.as_healthcheck(
-            command, (interval_s, timeout_s, start_period_s, start_interval_s), retries
-        )
-        return self._configured(healthcheck=check)
-
-    def config(
-        self,
-        *,
-        env: Mapping[str, str | int] | None = None,
-        entrypoint: Iterable[str] | str | None = None,
-        cmd: Iterable[str] | str | None = None,
-        working_dir: GuestPath | None = None,
-        user: str | None = None,
-        exposed_ports: Iterable[int | str] | None = None,
-        labels: Mapping[str, str] | None = None,
-        volumes: Iterable[GuestPath] | None = None,
-        stop_signal: str | int | None = None,
-        healthcheck: Healthcheck | None = None,
-        shell: Iterable[str] | None = None,
-        on_build: Iterable[str] | None = None,
-    ) -> State:
-        """Change the image config only; no step sees any of it. See `ImageConfig`."""
-        given = {
-            "env": env,
-            "entrypoint": entrypoint,
-            "cmd": cmd,
-            "working_dir": working_dir,
-            "user": user,
-            "exposed_ports": exposed_ports,
-            "labels": labels,
-            "volumes": volumes,
-            "stop_signal": stop_signal,
-            "healthcheck": healthcheck,
-            "shell": shell,
-            "on_build": on_build,
-        }
-        return self._configured(**{key: value for key, value in given.items() if value is not None})
-
-    def image_config(self) -> ImageConfig:
-        """Return the config of the image that this state would become.
-
-        What a base image adds is in it after `resolved()`; before, only what was set here.
-        """
-        return self._config
 
     # -------------------------------------------------------------- the whole
 
@@ -535,10 +380,13 @@ class State:
         return self.marshal(local_unique_id="").head
 
     def explain(self) -> str:
-        """Return the graph as text: every op in words, its digest and what it reads."""
-        from depotlab.llb._explain import explain
+        """Return the graph as text: every op in words, its digest, what it reads, what a change to it reruns."""
+        from depotlab.llb._story import story
 
-        return explain(self)
+        return story(self)
+
+    def _drawable(self) -> Definition:
+        return self.marshal(local_unique_id="")
 
     def pipe(
         self,
@@ -550,10 +398,6 @@ class State:
         return function(self, *args, **kwargs)
 
     # --------------------------------------------------------------- plumbing
-
-    @property
-    def _op(self) -> Op | None:
-        return None if self._edge is None else self._edge[0]
 
     def _file(
         self,
@@ -568,55 +412,29 @@ class State:
     def _with(self, edge: Edge | None) -> State:
         """Return other files with these settings; a platform given to the op holds from here."""
         state = make_state(edge, self._settings, self._origin, self._config)
-        _pass_platform(state)
+        pass_platform(state)
         return state
 
     def _setting(self, settings: Settings, config: ImageConfig | None = None) -> State:
         kept = self._config if config is None else config
         return make_state(self._edge, settings, self._origin, kept)
 
-    def _configured(self, **fields: Any) -> State:
-        return self._setting(self._settings, _change.config(self._config, fields))
-
-    def _content(self) -> tuple[Any, ...]:
-        return (
-            None if self._edge is None else (content_key(self._edge[0]), self._edge[1]),
-            self._settings,
-            b"" if self._origin is None else content_key(self._origin),
-            self._config,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if not isinstance(other, State):
-            return NotImplemented
-        return self._content() == other._content()
-
-    def __hash__(self) -> int:
-        return hash(self._content())
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a State never changes; its methods return new ones (set {name!r})")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a State never changes (delete {name!r})")
-
-    def __copy__(self) -> State:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> State:
-        return self
-
     def __reduce__(self) -> tuple[Any, ...]:
         from depotlab.llb._rewrite import flatten, restore
 
-        return restore, (type(self), flatten(self))
+        return restore, (flatten(self),)
 
     def __repr__(self) -> str:
         from depotlab.llb._explain import one_line
 
         return one_line(self)
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        from depotlab.llb._picture import state_bundle
+
+        return state_bundle(self)
 
 
 class Exec(State):
@@ -651,40 +469,66 @@ class Exec(State):
         return fresh_state((op, op.output_of(number)))
 
 
-def _fill(
-    state: State, edge: Edge | None, settings: Settings, origin: Op | None, config: ImageConfig
-) -> None:
-    _set(state, "_edge", edge)
-    _set(state, "_settings", settings)
-    _set(state, "_origin", origin)
-    _set(state, "_config", config)
+class _NewState(State):
+    """A state while it gets its pieces, which then cannot be set any more.
+
+    Setting them around the guard, with object.__setattr__, takes five times as long, and was a
+    fifth of the time of a run().
+    """
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+
+    def __init__(
+        self, edge: Edge | None, settings: Settings, origin: Op | None, config: ImageConfig
+    ) -> None:
+        self._edge = edge
+        self._settings = settings
+        self._origin = origin
+        self._config = config
+        self.__class__ = State  # type: ignore[assignment]  # the same layout with the guard
 
 
-def _pass_platform(state: State) -> None:
-    op = state._op
-    if op is not None and op.constraints.platform is not None and op.passes_platform:
-        platform = op.constraints.platform.normalized()
-        if platform != state._settings.platform:
-            _set(state, "_settings", state._settings.changed(platform=platform))
+class _NewExec(Exec):
+    """The same for the state after a run."""
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+
+    def __init__(
+        self,
+        edge: Edge | None,
+        settings: Settings,
+        origin: Op | None,
+        config: ImageConfig,
+        op: ExecOp,
+    ) -> None:
+        self._edge = edge
+        self._settings = settings
+        self._origin = origin
+        self._config = config
+        self._exec = op
+        self.__class__ = Exec  # type: ignore[assignment]  # the same layout with the guard
 
 
 def make_state(
-    edge: Edge | None,
-    settings: Settings,
-    origin: Op | None,
-    config: ImageConfig,
-    kind: type[State] = State,
+    edge: Edge | None, settings: Settings, origin: Op | None, config: ImageConfig
 ) -> State:
     """Return a state of these pieces."""
-    state = kind.__new__(kind)
-    _fill(state, edge, settings, origin, config)
-    return state
+    return _NewState(edge, settings, origin, config)
+
+
+def make_exec(
+    edge: Edge | None, settings: Settings, origin: Op | None, config: ImageConfig, op: ExecOp
+) -> Exec:
+    """Return the state after a run."""
+    return _NewExec(edge, settings, origin, config, op)
 
 
 def fresh_state(edge: Edge | None, origin: Op | None = None) -> State:
     """Return a state with no settings but the platform that was given to its op."""
     state = make_state(edge, EMPTY, origin, NO_CONFIG)
-    _pass_platform(state)
+    pass_platform(state)
     return state
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +41,13 @@ class OpView:
     def __repr__(self) -> str:
         return f"OpView({self.kind} {self.name!r}, {self.digest[:19]}, {len(self.inputs)} inputs)"
 
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        from depotlab.llb._story import op_bundle
+
+        return op_bundle(self)
+
 
 class Needs(NamedTuple):
     """What a session must serve while the ops are built."""
@@ -56,13 +63,13 @@ def split_op(data: bytes) -> tuple[list[tuple[str, int]], str, bytes]:
     kind, payload = "final", b""
     for number, value in fields(data):
         if number == 1:
-            inputs.append(_input(as_bytes(value)))
+            inputs.append(read_input(as_bytes(value)))
         elif number in KINDS:
             kind, payload = KINDS[number], as_bytes(value)
     return inputs, kind, payload
 
 
-def _input(data: bytes) -> tuple[str, int]:
+def read_input(data: bytes) -> tuple[str, int]:
     digest, index = "", 0
     for number, value in fields(data):
         if number == 1:

@@ -11,17 +11,12 @@ import itertools
 import linecache
 import os
 import sys
-from pathlib import Path
 from types import CodeType, FrameType
-from typing import Final
 
 from depotlab.errors import SourceLocation
 
 # A place not looked up yet, or one that came out of a pickle.
 Where = tuple[CodeType, int] | SourceLocation
-
-_OURS: Final = str(Path(__file__).resolve().parents[1]) + os.sep
-_OURS_AS_IMPORTED: Final = str(Path(__file__).parents[1]) + os.sep
 
 _capture = not os.environ.get("DEPOTLAB_NO_SOURCE")
 
@@ -54,32 +49,49 @@ def caller() -> Where | None:
     """Return the place in the nearest frame that is not ours, or None when switched off."""
     if not _capture:
         return None
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  (inspect.stack() costs a thousand times more)
+    # Not inspect.stack(), which reads sources and costs a thousand times more.
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
-        code = frame.f_code
-        if not code.co_filename.startswith((_OURS_AS_IMPORTED, _OURS)):
-            return code, frame.f_lasti
+        # By module and not by file: initialisers of dataclasses have no file.
+        module = frame.f_globals.get("__name__")
+        if not isinstance(module, str) or not module.startswith("depotlab."):
+            return frame.f_code, frame.f_lasti
         frame = frame.f_back
     return None
 
 
-def locate(where: Where, texts: dict[str, str] | None = None) -> SourceLocation:
-    """Return file or cell, lines and text. Reads the source through `linecache`.
+class Locator:
+    """Looks places up, each file and each call once. Reads the sources through `linecache`."""
 
-    Args:
-        where: As `caller` gave it.
-        texts: Texts read so far by file name; many places in one file then share one text.
-    """
-    if isinstance(where, SourceLocation):
-        return where
-    code, offset = where
-    line, end_line = _lines(code, offset)
-    filename = code.co_filename
-    texts = {} if texts is None else texts
-    text = texts.get(filename)
-    if text is None:
-        text = texts[filename] = "".join(linecache.getlines(filename))
-    return SourceLocation(display_name(filename), line, max(line, end_line), text)
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[str, str]] = {}  # shown name and text, by file name
+        self._found: dict[tuple[int, int], SourceLocation] = {}
+
+    def __call__(self, where: Where) -> SourceLocation:
+        """Return file or cell, lines and text."""
+        if isinstance(where, SourceLocation):
+            return where
+        code, offset = where
+        # By identity: hashing a code object goes through all of its constants.
+        key = id(code), offset
+        found = self._found.get(key)
+        if found is None:
+            name, text = self._file(code.co_filename)
+            line, end_line = _lines(code, offset)
+            found = self._found[key] = SourceLocation(name, line, max(line, end_line), text)
+        return found
+
+    def _file(self, filename: str) -> tuple[str, str]:
+        found = self._files.get(filename)
+        if found is None:
+            text = "".join(linecache.getlines(filename))
+            found = self._files[filename] = display_name(filename), text
+        return found
+
+
+def locate(where: Where) -> SourceLocation:
+    """Return file or cell, lines and text of one place."""
+    return Locator()(where)
 
 
 def _lines(code: CodeType, offset: int) -> tuple[int, int]:

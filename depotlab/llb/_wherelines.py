@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from depotlab.errors import SourceLocation
 from depotlab.llb._sourcemap import Location, Range, SourceMap
-from depotlab.llb._where import Where, locate
+from depotlab.llb._where import Locator, Where
 
 # A larger file is sent with the lines around the calls only, the others empty: a daemon returns
 # sources in error trailers, which have limits (16 MiB in the Go client, less elsewhere).
@@ -15,25 +15,19 @@ _LINES_AROUND = 20
 
 
 class CallLines:
-    """Finds lines once, and makes one source map for each file."""
+    """Makes one source map for each file that ops were made in."""
 
     def __init__(self, wheres: Mapping[str, Where]) -> None:
-        self._texts: dict[str, str] = {}
-        self._found: dict[int, SourceLocation] = {}
+        self._locate = Locator()
         files: dict[str, list[SourceLocation]] = {}
         for where in wheres.values():
-            found = self._find(where)
+            found = self._locate(where)
             files.setdefault(found.filename, []).append(found)
         self._maps = {name: _source_map(name, places) for name, places in files.items()}
 
-    def _find(self, where: Where) -> SourceLocation:
-        found = self._found.get(id(where))
-        if found is None:
-            found = self._found[id(where)] = locate(where, self._texts)
-        return found
-
     def location(self, where: Where) -> Location:
-        found = self._find(where)
+        """Return the lines of a call in its file."""
+        found = self._locate(where)
         source = self._maps.get(found.filename)
         if source is None:
             source = self._maps[found.filename] = _source_map(found.filename, [found])
@@ -41,7 +35,7 @@ class CallLines:
 
 
 def _source_map(filename: str, places: Iterable[SourceLocation]) -> SourceMap:
-    listed = list(places)
+    listed = list({id(place): place for place in places}.values())
     text = max((place.text for place in listed), key=len, default="")
     data = text.encode("utf-8", "replace")
     if len(data) > _MAX_SOURCE_BYTES:

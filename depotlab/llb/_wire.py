@@ -13,13 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-_SMALL = tuple(bytes((n,)) for n in range(128))
+# Encoded small numbers: most lengths are among them. Two bytes of seven bits each, low ones first.
+VARINT_COUNT = 1024
+VARINTS = tuple(
+    bytes((n,)) if n < 128 else bytes((n & 127 | 128, n >> 7)) for n in range(VARINT_COUNT)
+)
 
 
 def varint(value: int) -> bytes:
     """Return a base-128 varint; a negative number takes its 64-bit two's complement."""
-    if 0 <= value < 128:
-        return _SMALL[value]
+    if 0 <= value < VARINT_COUNT:
+        return VARINTS[value]
     if value < 0:
         value += 1 << 64
     out = bytearray()
@@ -55,11 +59,11 @@ def text(number: int, value: str) -> bytes:
 def texts(number: int, values: Iterable[str]) -> bytes:
     """Return a repeated string field; empty elements are written."""
     head = LEN[number]
-    parts: list[bytes] = []
+    parts = []
     for value in values:
         data = value.encode()
         size = len(data)
-        parts.append(head + (_SMALL[size] if size < 128 else varint(size)) + data)
+        parts.append(head + (VARINTS[size] if size < VARINT_COUNT else varint(size)) + data)
     return b"".join(parts)
 
 

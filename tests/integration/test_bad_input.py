@@ -146,7 +146,8 @@ def test_a_file_that_is_not_in_the_context(bk, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "tag", ["me/UPPER", "a b", "x:", "-x", "a/b:c:d", f"h/x@sha256:{'1' * 64}", "", "f" * 64, "scratch"]
+    "tag",
+    ["me/UPPER", "a b", "x:", "-x", "a/b:c:d", f"h/x@sha256:{'1' * 64}", "", "f" * 64, "scratch"],
 )
 def test_a_malformed_or_reserved_tag_is_refused_before_anything_is_sent(bk, tag):
     with pytest.raises(UsageError) as caught:

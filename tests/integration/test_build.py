@@ -142,6 +142,25 @@ def test_a_dockerfile_as_text_with_and_without_a_context(bk, tmp_path):
     assert result.logs("RUN ls").split() == ["x.txt"]
 
 
+def test_the_ignore_file_of_a_dockerfile_wins_over_that_of_the_context(bk, tmp_path):
+    (tmp_path / "web.Dockerfile").write_text("FROM busybox\nCOPY . /c\nRUN ls /c\n")
+    (tmp_path / "web.Dockerfile.dockerignore").write_text("*.log\n*Dockerfile*\n.dockerignore\n")
+    (tmp_path / ".dockerignore").write_text("*.txt\n")
+    (tmp_path / "x.txt").write_text("x")
+    (tmp_path / "y.log").write_text("y")
+    target = dl.dockerfile(tmp_path, filename="web.Dockerfile")
+    assert bk.build(target, no_cache=True).logs("RUN ls").split() == ["x.txt"]
+
+
+def test_a_dockerfile_below_its_directory_and_one_in_lower_case(bk, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "Dockerfile").write_text("FROM busybox\nRUN echo below\n")
+    below = bk.build(dl.dockerfile(tmp_path, filename="sub/Dockerfile"), no_cache=True)
+    assert below.logs("RUN echo") == "below"
+    (tmp_path / "dockerfile").write_text("FROM busybox\nRUN echo lower\n")
+    assert bk.build(dl.dockerfile(tmp_path), no_cache=True).logs("RUN echo") == "lower"
+
+
 def test_no_cache_of_one_stage(bk, unique):
     text = f"FROM busybox AS a\nRUN echo a {unique}\nFROM busybox AS b\nCOPY --from=a /bin/sh /sh\nRUN echo b"
     bk.build(dl.dockerfile(text=text))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from depotlab._session import MemoryTree, Session
-from depotlab._transfer import BadPattern, HostTree, make_filter, resolve
+from depotlab._transfer import BadPattern, HostTree, Matcher, make_filter, resolve
 from depotlab.errors import DepotlabError, SessionError
 from tests.conftest import unavailable
 from tests.support import treecases
@@ -33,7 +33,9 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def sums_of(root: Path) -> dict[str, str]:
     """What the build compares with: a list for `sha256sum -c`, and the number of files."""
     files = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(root)}\n" for f in files]
+    lines = [
+        f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(root)}\n" for f in files
+    ]
     return {"sums": "".join(lines), "count": f"{len(files)}\n"}
 
 
@@ -64,9 +66,10 @@ def test_twenty_thousand_files_arrive_and_are_not_sent_again(engine, tmp_path: P
     assert first.moved["context"].n_files == 20_000
     (tmp_path / "d0" / "e0" / "0.txt").write_bytes(os.urandom(200))
     second = send(engine.address, tmp_path)
-    assert second.moved["context"].n_files <= 100  # those written just before the first listing, too
+    # The changed one, and those that were written in the very moment of the first listing.
+    assert second.moved["context"].n_files <= 100
     assert second.moved["context"].n_entries == first.moved["context"].n_entries
-    third = send(engine.address, tmp_path)
+    third = send(engine.address, tmp_path, "FROM scratch\nCOPY . /\n")
     assert third.moved["context"].n_files <= 1
 
 
@@ -160,6 +163,9 @@ def test_a_directory_that_was_not_offered_fails_the_build(engine) -> None:
 
 # ----------------------------------------------------------------- against the Go packages
 
+Row = tuple[object, ...]
+"""Path, mode, size, time, link, device and attributes of an entry; the last as a tuple."""
+
 
 @pytest.fixture
 def go():
@@ -170,12 +176,10 @@ def go():
     return ask
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_random_patterns_mean_what_they_mean_in_go(go, seed: int) -> None:
-    from depotlab._transfer import Matcher
-
     rng = random.Random(seed)
-    cases = [treecases.match_case(rng, odd=n % 2 == 1) for n in range(1500)]
+    cases = [treecases.match_case(rng, odd=n % 2 == 1) for n in range(800)]
     answers = go(match=[{key: list(map(to_wire, c[key])) for key in c} for c in cases])["match"]
     different = []
     for case, answer in zip(cases, answers, strict=True):
@@ -214,7 +218,8 @@ def test_random_trees_are_listed_as_go_lists_them(go, seed: int, tmp_path: Path)
             }
         )
     questions = [
-        {k: v if k == "root" or v is None else list(map(to_wire, v)) for k, v in c.items()} for c in cases
+        {k: v if k == "root" or v is None else list(map(to_wire, v)) for k, v in c.items()}
+        for c in cases
     ]
     for question in questions:
         question["include"] = question["include"] or None
@@ -222,27 +227,51 @@ def test_random_trees_are_listed_as_go_lists_them(go, seed: int, tmp_path: Path)
     different = []
     for case, answer in zip(cases, go(walk=questions)["walk"], strict=True):
         theirs = None if answer["error"] else [_from_go(entry) for entry in answer["entries"]]
-        if _listed(case) != theirs:
-            different.append((case, _listed(case), theirs))
+        ours = _listed(case)
+        if ours != theirs and not _may_differ(case, ours, theirs):
+            different.append((case, ours, theirs))
     assert different == []
 
 
-def _listed(case) -> list[tuple[object, ...]] | None:
+def _may_differ(case, ours: list[Row] | None, theirs: list[Row] | None) -> bool:
+    """Whether this is one of the two differences that we want.
+
+    We follow several paths through one link, so we may list more; and we do not walk where nothing
+    can match, so we may not come upon a malformed pattern there.
+    """
+    if ours is None:
+        return False
+    if len(case["follow"] or []) > 1 and (theirs is None or {*theirs} < {*ours}):
+        return True
+    rules = [*Matcher(case["include"]).patterns, *Matcher(case["exclude"]).patterns]
+    return theirs is None and not all(rule.usable for rule in rules)
+
+
+def _listed(case) -> list[Row] | None:
     tree = HostTree(Path(case["root"]))
     try:
         followed = resolve(tree, case["follow"]) if case["follow"] else None
-        entries = list(tree.walk(make_filter(case["include"], case["exclude"], followed)))
+        wanted = make_filter(case["include"], case["exclude"], followed)
+        entries = list(filter(None, tree.walk(wanted)))
     except BadPattern:
         return None
     return [
-        (e.path, e.mode, e.size_bytes, e.modified_ns, e.link, e.device or (0, 0), e.xattrs)
+        (
+            e.path,
+            e.mode,
+            e.size_bytes,
+            e.modified_ns,
+            e.link,
+            e.device or (0, 0),
+            tuple((e.xattrs or {}).items()),
+        )
         for e in entries
     ]
 
 
-def _from_go(entry) -> tuple[object, ...]:
-    xattrs = {name: value.encode("latin-1") for name, value in entry.get("xattrs", {}).items()}
+def _from_go(entry) -> Row:
+    xattrs = tuple((name, text.encode("latin-1")) for name, text in entry.get("xattrs", {}).items())
     return (
         entry["path"].encode("latin-1"), entry["mode"], entry["size"], entry["modified_ns"],
-        entry["link"].encode("latin-1"), (entry["devmajor"], entry["devminor"]), xattrs or None,
+        entry["link"].encode("latin-1"), (entry["devmajor"], entry["devminor"]), xattrs,
     )  # fmt: skip

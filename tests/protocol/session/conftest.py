@@ -11,6 +11,11 @@ import pytest
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
-    for name in ("DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "XDG_STATE_HOME", "BUILDKIT_NO_CLIENT_TOKEN"):
+    for name in (
+        "DOCKER_CONFIG",
+        "DOCKER_AUTH_CONFIG",
+        "XDG_STATE_HOME",
+        "BUILDKIT_NO_CLIENT_TOKEN",
+    ):
         monkeypatch.delenv(name, raising=False)
     return home

@@ -31,7 +31,9 @@ async def ask(session: Session, method: str, request: Any) -> bytes:
 
 def login(session: Session, host: str) -> tuple[str, str]:
     request = auth_pb2.CredentialsRequest(Host=host)
-    answer = auth_pb2.CredentialsResponse.FromString(asyncio.run(ask(session, "Credentials", request)))
+    answer = auth_pb2.CredentialsResponse.FromString(
+        asyncio.run(ask(session, "Credentials", request))
+    )
     return answer.Username, answer.Secret
 
 
@@ -77,7 +79,9 @@ def token_request(server: TokenServer, host: str) -> auth_pb2.FetchTokenRequest:
 
 @pytest.mark.usefixtures("logged_in")
 def test_credentials_in_code_go_before_those_of_the_configuration() -> None:
-    session = Session(auth={"https://a.io/": ("code", "pw2"), "docker.io": Credentials("hub", "pw3")})
+    session = Session(
+        auth={"https://a.io/": ("code", "pw2"), "docker.io": Credentials("hub", "pw3")}
+    )
     assert login(session, "a.io") == ("code", "pw2")
     assert login(session, "registry-1.docker.io") == ("hub", "pw3")
     assert login(Session(), "a.io") == ("file", "pw")
@@ -100,7 +104,9 @@ def test_a_helper_that_does_not_work_is_a_problem_and_not_a_fault(home: Path) ->
     assert "docker-credential-not-there" in str(problem)
 
 
-def test_a_helper_runs_once_for_a_registry(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_runs_once_for_a_registry(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "docker-credential-count"
     program.write_text(
         f'#!/bin/sh\necho x >> {tmp_path}/count\necho \'{{"Username":"me","Secret":"pw"}}\'\n'
@@ -130,7 +136,9 @@ def test_a_token_is_fetched_with_the_password_that_stays_here(server: TokenServe
     assert dict(server.asked[0].fields)["password"] == "pw"
 
 
-def test_an_anonymous_token_is_fetched_for_a_registry_that_nobody_knows(server: TokenServer) -> None:
+def test_an_anonymous_token_is_fetched_for_a_registry_that_nobody_knows(
+    server: TokenServer,
+) -> None:
     server.answers["GET"] = 200, {}, {"token": "t"}
     answer = asyncio.run(ask(Session(), "FetchToken", token_request(server, "b.io")))
     token = auth_pb2.FetchTokenResponse.FromString(answer)
@@ -187,7 +195,9 @@ def test_the_key_depends_on_the_salt_of_the_daemon() -> None:
     assert public_key(session, "a.io", b"1" * 32) != public_key(session, "a.io", b"2" * 32)
 
 
-def test_the_daemon_fetches_tokens_itself_when_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_daemon_fetches_tokens_itself_when_the_user_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("BUILDKIT_NO_CLIENT_TOKEN", "true")
     with pytest.raises(RpcFault) as caught:
         public_key(Session(), "a.io")

@@ -46,7 +46,9 @@ async def transfer(
     return fault
 
 
-def receive(tree: Path | Tree, asked: Mapping[str, list[str]] | None = None, **options: int) -> Receiver:
+def receive(
+    tree: Path | Tree, asked: Mapping[str, list[str]] | None = None, **options: int
+) -> Receiver:
     receiver = Receiver()
     call = MemoryCall(asked or metadata(), **options)
     assert asyncio.run(transfer(Session({"context": tree}), receiver, call)) is None
@@ -75,9 +77,21 @@ def failure(
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32), st.integers(1, 300), st.integers(1, 2000), st.booleans())
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 300),
+    st.integers(1, 2000),
+    st.integers(1, 2000),
+    st.sampled_from([0.0, 1.0]),
+    st.booleans(),
+)
 def test_what_the_filters_keep_arrives_in_any_chunking(
-    seed: int, n_per_turn: int, piece_bytes: int, one_byte_at_a_time: bool
+    seed: int,
+    n_per_turn: int,
+    piece_bytes: int,
+    bytes_per_turn: int,
+    slow_turn_s: float,
+    one_byte_at_a_time: bool,
 ) -> None:
     rng = random.Random(seed)
     listing = treecases.tree_listing(rng)
@@ -90,29 +104,38 @@ def test_what_the_filters_keep_arrives_in_any_chunking(
         patch.setenv("XDG_STATE_HOME", folder)
         patch.setattr(filesync, "_N_ENTRIES_PER_TURN", n_per_turn)
         patch.setattr(filesync, "_PIECE_BYTES", piece_bytes)
+        patch.setattr(filesync, "_BYTES_PER_TURN", bytes_per_turn)
+        patch.setattr(filesync, "_SLOW_TURN_S", slow_turn_s)
         root = Path(folder) / "tree"
         root.mkdir()
         treecases.make_tree(root, listing)
         tree = HostTree(root)
         try:
             followed = resolve(tree, asked["follow"]) if asked["follow"] else None
-            expected = list(tree.walk(make_filter(asked["include"], asked["exclude"], followed)))
+            wanted = make_filter(asked["include"], asked["exclude"], followed)
+            expected = list(filter(None, tree.walk(wanted)))
         except BadPattern:
             return
         # Header values have no bytes above 0x7f, so the daemon escapes them.
-        encoded = metadata(**{k: [quote_plus(v, errors="surrogateescape") for v in vs] for k, vs in asked.items()})
+        encoded = metadata(
+            **{k: [quote_plus(v, errors="surrogateescape") for v in vs] for k, vs in asked.items()}
+        )
         encoded |= {f"{key}-encoded": ["1"] for key in list(encoded)}
         receiver = receive(root, encoded, high_water_bytes=1 if one_byte_at_a_time else 1 << 20)
         shown = [(e.path, e.mode, e.size_bytes, e.link) for e in receiver.entries]
         assert shown == [(e.path, e.mode, e.size_bytes, e.link) for e in expected]
         for entry in expected:
             if not entry.mode & filemode.TYPES and not entry.link:
-                assert receiver.contents[entry.path] == (root / os.fsdecode(entry.path)).read_bytes()
+                assert (
+                    receiver.contents[entry.path] == (root / os.fsdecode(entry.path)).read_bytes()
+                )
 
 
 @settings(deadline=None, max_examples=30)
 @given(
-    st.dictionaries(st.from_regex(r"[a-c](/[a-c]){0,3}[.-]?x\Z"), st.binary(max_size=600)),
+    st.dictionaries(
+        st.from_regex(r"[a-c](/[a-c]){0,3}[.-]?x", fullmatch=True), st.binary(max_size=600)
+    ),
     st.randoms(use_true_random=False),
 )
 def test_only_what_the_daemon_asks_for_is_sent(files: dict[str, bytes], rng: random.Random) -> None:
@@ -135,7 +158,7 @@ def test_a_large_file_is_sent_in_pieces_and_never_piles_up(tmp_path: Path) -> No
     receiver = Receiver()
     assert asyncio.run(transfer(Session({"context": tmp_path}), receiver, call)) is None
     assert receiver.contents == {b"big": content}
-    assert call.peak_bytes < (1 << 16) + 2 * (256 << 10)
+    assert call.peak_bytes < 2 << 20
 
 
 def test_many_small_files_never_pile_up() -> None:
@@ -290,7 +313,9 @@ def test_a_file_that_shrinks_while_it_is_read_fails_the_build(tmp_path: Path) ->
     ("happens", "expected"),
     [
         pytest.param(append, b"12345", id="a log that grows is cut where it was listed"),
-        pytest.param(lambda file: file.write_text("abcde"), b"abcde", id="other content, same size"),
+        pytest.param(
+            lambda file: file.write_text("abcde"), b"abcde", id="other content, same size"
+        ),
     ],
 )
 def test_a_file_that_changed_otherwise_is_sent_with_its_listed_size(
@@ -362,7 +387,9 @@ def test_a_daemon_that_breaks_the_protocol_is_told_so(messages: list[bytes], hea
 @pytest.mark.parametrize(
     ("end", "status"),
     [
-        pytest.param(lambda call: call.deliver(encode_error("disk full")), Status.UNKNOWN, id="says why"),
+        pytest.param(
+            lambda call: call.deliver(encode_error("disk full")), Status.UNKNOWN, id="says why"
+        ),
         pytest.param(lambda call: call.half_close(), Status.CANCELLED, id="just leaves"),
     ],
 )
@@ -391,8 +418,8 @@ def test_a_cancelled_transfer_leaves_no_task_and_no_open_file(tmp_path: Path) ->
         serving = asyncio.create_task(call.serve(session.handlers[DIFF_COPY]))
         assert await call.take() is not None
         call.deliver(encode_request(0))
-        while session.moved["context"].n_bytes == 0:
-            await asyncio.sleep(0)
+        while len(await call.take() or b"") < 1000:
+            pass  # until the first piece of it is there
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
@@ -458,7 +485,9 @@ def test_new_content_with_the_old_size_and_time_is_never_taken_for_the_old(tmp_p
             assert other_daemon.sync(tmp_path)[0] == {b"package.json": content}
 
 
-def test_another_directory_with_equal_sizes_and_times_is_not_taken_for_the_first(tmp_path: Path) -> None:
+def test_another_directory_with_equal_sizes_and_times_is_not_taken_for_the_first(
+    tmp_path: Path,
+) -> None:
     daemon = Daemon()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -477,7 +506,9 @@ def test_a_file_that_is_written_again_at_once_is_sent_again(tmp_path: Path) -> N
 def test_fin_is_the_last_that_is_said(tmp_path: Path) -> None:
     async def run() -> list[bytes]:
         call = MemoryCall(metadata())
-        serving = asyncio.create_task(call.serve(Session({"context": tmp_path}).handlers[DIFF_COPY]))
+        serving = asyncio.create_task(
+            call.serve(Session({"context": tmp_path}).handlers[DIFF_COPY])
+        )
         said = [await call.take()]
         call.deliver(FIN)
         while (message := await call.take()) is not None:

@@ -32,7 +32,9 @@ class Sketch:
 
     def add(self, kind: str, label: str, *inputs: str | tuple[str, str], group: str = "") -> str:
         name = f"n{len(self.nodes)}"
-        self.nodes.append(Node(name, label, kind, f"{kind}: {label}\ndigest sha256:{name}", group=group))
+        self.nodes.append(
+            Node(name, label, kind, f"{kind}: {label}\ndigest sha256:{name}", group=group)
+        )
         for each in inputs:
             source, how = each if isinstance(each, tuple) else (each, "")
             self.edges.append(Edge(source, name, how))
@@ -214,3 +216,31 @@ def some_states(graph: Graph, *, seed: int = 3) -> dict[str, str]:
         else:
             states[node.id] = rng.choice(["ran", "ran", "ran", "not needed"])
     return states
+
+
+HOSTILE = (
+    'say "hello" && exit',
+    "two\nlines\r\nand\ttabs",
+    "a --> b; c --- d",
+    "</script><script>alert(1)</script>",
+    "</title></svg><img src=x onerror=alert(1)>",
+    "&quot; &#34; &amp;lt;",
+    "back\\slash \\N \\n \\",
+    "%%{init: {'theme':'dark'}}%%",
+    "`**markdown**` $x^2$ #quot; #35;",
+    "]]> <![CDATA[ x ]]> <!-- y -->",
+    "end",
+    "subgraph x",
+    "\u202egnirts desrever\u2066 \u200f",
+    "zero\x00 bell\x07 esc\x1b[31m del\x7f nel\x85",
+    "lone \ud800 surrogate \ufffe \uffff",
+    "日本語のラベル 한국어 中文",
+    "emoji 👩‍👩‍👧‍👦 🏳️‍🌈 😴 ﷽ 𒐫 ﷺ",
+    "Z̷͉̈́a̸l̵g̶o̶ combining",
+    "',);drop{}[]()<>|/~^",
+    "x" * 5000,
+    "word " * 2000,
+    "",
+    " ",
+)
+"""Texts that have broken pictures, pages or parsers somewhere."""

@@ -11,8 +11,20 @@ import pytest
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
-    for name in ("DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "XDG_STATE_HOME", "BUILDKIT_NO_CLIENT_TOKEN"):
+    for name in (
+        "DOCKER_CONFIG",
+        "DOCKER_AUTH_CONFIG",
+        "XDG_STATE_HOME",
+        "BUILDKIT_NO_CLIENT_TOKEN",
+    ):
         monkeypatch.delenv(name, raising=False)
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
         monkeypatch.delenv(name, raising=False)
     return home

@@ -31,7 +31,9 @@ class Lookup:
 
     def write(self, config: Any) -> None:
         self.folder.mkdir(exist_ok=True)
-        (self.folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+        (self.folder / "config.json").write_text(
+            config if isinstance(config, str) else json.dumps(config)
+        )
 
     def helper(self, name: str, script: str) -> None:
         program = self.bin_dir / f"docker-credential-{name}"
@@ -63,7 +65,9 @@ def test_without_any_configuration_everything_is_anonymous(lookup: Lookup) -> No
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        pytest.param(packed("me", "a:b"), Credentials("me", "a:b"), id="a password may have colons"),
+        pytest.param(
+            packed("me", "a:b"), Credentials("me", "a:b"), id="a password may have colons"
+        ),
         pytest.param({"username": "me", "password": "pw"}, Credentials("me", "pw"), id="in plain"),
         pytest.param({"identitytoken": "t"}, Credentials(identity_token="t"), id="identity token"),
         pytest.param({"registrytoken": "t"}, Credentials(registry_token="t"), id="registry token"),
@@ -88,7 +92,9 @@ def test_old_entries_have_urls_for_keys(lookup: Lookup) -> None:
     assert lookup.find("example.com") == ANONYMOUS
 
 
-def test_the_variable_of_ci_systems_goes_first(lookup: Lookup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_of_ci_systems_goes_first(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lookup.write({"auths": {"ghcr.io": packed("file", "1"), "other.io": packed("file", "2")}})
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"ghcr.io": packed("env", "3")}}))
     assert lookup.find("ghcr.io") == Credentials("env", "3")
@@ -104,7 +110,8 @@ def test_docker_config_names_the_directory(
 
 
 def test_a_helper_for_one_registry_goes_before_that_for_all(lookup: Lookup) -> None:
-    lookup.helper("one", 'read host; echo "{\\"ServerURL\\":\\"$host\\",\\"Username\\":\\"$host-$1\\",\\"Secret\\":\\"s\\"}"')
+    answer = '{\\"ServerURL\\":\\"$host\\",\\"Username\\":\\"$host-$1\\",\\"Secret\\":\\"s\\"}'
+    lookup.helper("one", f'read host; echo "{answer}"')
     lookup.helper("all", 'echo \'{"Username":"all","Secret":"s"}\'')
     lookup.write({"credsStore": "all", "credHelpers": {"one.io": "one"}})
     assert lookup.find("one.io") == Credentials("one.io-get", "s")
@@ -136,7 +143,9 @@ def test_a_helper_that_has_nothing_is_no_problem(lookup: Lookup) -> None:
     [
         pytest.param(f"echo {SECRET}; exit 3", "code 3", id="fails"),
         pytest.param(f"echo {SECRET}", "not what helpers answer", id="answers something else"),
-        pytest.param(f'echo \'{{"Username":"{SECRET}"}}\'', "not what helpers answer", id="half an answer"),
+        pytest.param(
+            f'echo \'{{"Username":"{SECRET}"}}\'', "not what helpers answer", id="half an answer"
+        ),
         pytest.param(None, "not on the PATH", id="is not installed"),
     ],
 )
@@ -153,7 +162,9 @@ def test_a_helper_that_does_not_work_is_reported_and_not_fatal(
     assert "a.io" in problem.hint
 
 
-def test_a_helper_that_hangs_is_stopped_with_all_that_it_started(lookup: Lookup, tmp_path: Path) -> None:
+def test_a_helper_that_hangs_is_stopped_with_all_that_it_started(
+    lookup: Lookup, tmp_path: Path
+) -> None:
     lookup.helper("slow", f"sleep 300 & echo $! > {tmp_path}/child; wait")
     lookup.write({"credsStore": "slow"})
     began_s = time.monotonic()
@@ -199,7 +210,9 @@ def test_a_configuration_that_cannot_be_understood_is_reported_and_not_fatal(
     assert lookup.only_problem().path == str(lookup.folder / "config.json")
 
 
-@pytest.mark.parametrize("config", ["", {"auths": None}, {"auths": {"a.io": 5}}, {"credHelpers": []}])
+@pytest.mark.parametrize(
+    "config", ["", {"auths": None}, {"auths": {"a.io": 5}}, {"credHelpers": []}]
+)
 def test_odd_but_harmless_configurations_are_anonymous(lookup: Lookup, config: Any) -> None:
     lookup.write(config)
     assert lookup.find("a.io") == ANONYMOUS

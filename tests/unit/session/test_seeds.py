@@ -42,7 +42,9 @@ def test_where_nothing_can_be_kept_a_seed_lives_as_long_as_the_session(tmp_path:
     assert mine.get("a.io") == mine.get("a.io")
 
 
-def test_where_the_file_cannot_be_written_a_seed_lives_as_long_as_the_session(tmp_path: Path) -> None:
+def test_where_the_file_cannot_be_written_a_seed_lives_as_long_as_the_session(
+    tmp_path: Path,
+) -> None:
     (tmp_path / ".token_seed").mkdir()
     (tmp_path / ".token_seed.lock").mkdir()
     mine = TokenSeeds(tmp_path)

@@ -163,5 +163,7 @@ def test_the_proxy_of_the_environment_is_used(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     server.answers["GET"] = ok("t")
-    assert fetch_token(TokenRequest("r.io", "http://auth.r.io/token", "", ()), ANONYMOUS).text == "t"
+    assert (
+        fetch_token(TokenRequest("r.io", "http://auth.r.io/token", "", ()), ANONYMOUS).text == "t"
+    )
     assert server.asked[0].headers["Host"] == "auth.r.io"

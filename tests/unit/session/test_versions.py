@@ -38,7 +38,9 @@ def sent_ns(opened: Versions, one: Entry) -> int:
     return stamped.modified_ns
 
 
-def test_files_that_were_written_plainly_are_sent_as_they_are(opened: Callable[[], Versions]) -> None:
+def test_files_that_were_written_plainly_are_sent_as_they_are(
+    opened: Callable[[], Versions],
+) -> None:
     entries = [entry("a"), entry("b", time_ns=LONG_AGO + 5)]
     assert opened().stamp(entries) is entries
 
@@ -131,7 +133,9 @@ def test_the_state_file_is_private_and_names_nothing(
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(16 + 5)])
-def test_records_that_were_cut_off_start_again_with_another_id(tmp_path: Path, content: bytes) -> None:
+def test_records_that_were_cut_off_start_again_with_another_id(
+    tmp_path: Path, content: bytes
+) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
     fresh = Versions(Path("/src"), file)
@@ -182,13 +186,17 @@ def test_the_shared_key_tells_directories_names_and_machines_apart(tmp_path: Pat
         return shared_key({name: Versions.of(Path(path)) for name, path in folders.items()})
 
     assert key(context="/a") == key(context="/a")
-    assert len({key(context="/a"), key(context="/b"), key(other="/a"), key(context="/a", d="/a")}) == 4
+    assert (
+        len({key(context="/a"), key(context="/b"), key(other="/a"), key(context="/a", d="/a")}) == 4
+    )
     assert key(context="/a", d="/b") == key(d="/b", context="/a")
     assert ":" not in key(context="/a")
     assert key() != key()
 
 
-def test_another_machine_with_the_same_home_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machine_with_the_same_home_has_another_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     here = Versions.of(Path("/a")).id
     monkeypatch.setattr(versions.socket, "gethostname", lambda: "elsewhere")
     assert Versions.of(Path("/a")).id != here

@@ -24,7 +24,7 @@ def sent(
 ) -> list[str]:
     followed = resolve(tree, follow) if follow else None
     out = []
-    for entry in tree.walk(make_filter(include, exclude, followed)):
+    for entry in filter(None, tree.walk(make_filter(include, exclude, followed))):
         line = to_wire(entry.path.decode("utf-8", "surrogateescape"))
         if entry.link:
             line += (" -> " if entry.mode & 1 << 27 else " = ") + entry.link.decode("latin-1")
@@ -83,6 +83,13 @@ def test_directories_that_cannot_lead_to_anything_wanted_are_not_walked() -> Non
     wanted = make_filter(["app/*"], [], None)
     assert wanted.judge("docs", wanted.top, is_dir=True)[:2] == (False, False)
     assert wanted.judge("app", wanted.top, is_dir=True)[:2] == (False, True)
+    wanted = make_filter(["*.py", "a?/b*/c", "a?/b*/d/**"], [], None)
+    for path, enter in {"docs": False, "ab": True, "ab/b": True, "ab/x": False, "ab/b/d": True,
+                        "ab/b/x": False, "x.py": True}.items():  # fmt: skip
+        assert wanted.judge(path, wanted.top, is_dir=True)[1] is enter
+    for anywhere in ("**/x", "a/[bc]/d", "a\\*/b", "a|b/c", "a/x{2}/y*"):
+        wanted = make_filter([anywhere], [], None)
+        assert wanted.judge("docs", wanted.top, is_dir=True)[:2] == (False, True)
     wanted = make_filter([], ["docs", "!docs/old/**"], None)
     keep, enter, inherited = wanted.judge("docs", wanted.top, is_dir=True)
     assert (keep, enter) == (False, True)

@@ -5,7 +5,7 @@ Four steps, each only while there are still too many boxes:
 2. runs of steps of one kind, and siblings that cannot be told apart, become one box each;
 3. runs of steps of any kind;
 4. one box for each group;
-5. what is only needed by one box joins it, small boxes first, until the limit is met.
+5. boxes join their only user or their only input, small ones first, until the limit is met.
 No step can close a cycle. Names of the steps say when they apply; the original nodes are in `members`.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from depotlab._graph.kinds import kind_look
 from depotlab._graph.model import Badge, Edge, Graph, Node, inputs_of, topological, users_of
 
-__all__ = ["condense"]
+__all__ = ["by_kind", "condense"]
 
 _MIN_RUN = 3
 _MIN_TWINS = 4
@@ -53,13 +53,25 @@ def condense(
         (full_boxes, lambda q: _runs(q, is_same_kind=False), "run"),
         (full_boxes, _twins, "twins"),
         (max_boxes, _groups, "group"),
-        (max_boxes, lambda q: _tributaries(q, max_boxes), "end"),
+        (max_boxes, lambda q: _neighbours(q, max_boxes), "around"),
         (max_boxes, _twins, "twins"),
     )
     for limit, rule, how in rules:
         if len(quotient.boxes) > limit:
             quotient = quotient.joined(rule(quotient), how)
     return quotient.graph(graph)
+
+
+def by_kind(graph: Graph) -> Graph:
+    """Return one box for each kind, and no edges: the last resort for what cannot be drawn."""
+    boxes: dict[str, list[int]] = {}
+    for i in topological(graph):
+        boxes.setdefault(graph.nodes[i].kind, []).append(i)
+    return Graph(
+        tuple(_node(_Box(tuple(members), kind, ""), graph) for kind, members in boxes.items()),
+        (),
+        graph.shared,
+    )
 
 
 def _with_badges(graph: Graph, max_uses: int) -> Graph:
@@ -128,7 +140,7 @@ class _Quotient:
 
         Clusters must not overlap, and joining them must not close a cycle.
         """
-        cluster_of = {box: min(cluster) for cluster in clusters for box in cluster}
+        cluster_of = {box: first for c in clusters for first in (min(c),) for box in c}
         members: dict[int, list[int]] = {}
         for box in range(len(self.boxes)):
             members.setdefault(cluster_of.get(box, box), []).append(box)
@@ -280,7 +292,7 @@ def _circles(after: list[list[int]]) -> list[list[int]]:
                 if after[node][at] not in index:
                     work.append((after[node][at], 0))
             elif low[node] == index[node]:
-                part = []
+                part: list[int] = []
                 while not part or part[-1] != node:
                     part.append(stack.pop())
                     on_stack.discard(part[-1])
@@ -288,47 +300,49 @@ def _circles(after: list[list[int]]) -> list[list[int]]:
     return parts
 
 
-def _tributaries(q: _Quotient, max_boxes: int) -> list[list[int]]:
-    """Join boxes with the only box that uses them, smallest results first, down to the limit.
+def _neighbours(q: _Quotient, max_boxes: int) -> list[list[int]]:
+    """Join boxes with their only user or their only input, smallest results first, to the limit.
 
-    A path from a box to its only user is the edge between them, so joining the two closes no cycle.
+    Every path from a box to its only user begins with the edge between them, and every path from its
+    only input ends with it; so joining the two closes no cycle.
     """
-    parent = list(range(len(q.boxes)))
-    size = [len(box.nodes) for box in q.boxes]
     users = [set(u) for u in q.users]
-    sources = [set(s) for s in q.inputs]
+    inputs = [set(i) for i in q.inputs]
+    clusters = [[i] for i in range(len(q.boxes))]
+    size = [len(box.nodes) for box in q.boxes]
+    heap: list[tuple[int, int, int]] = []
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
+    def push(box: int) -> None:
+        for around in (users[box], inputs[box]):
+            if len(around) == 1:
+                (other,) = around
+                heapq.heappush(heap, (size[box] + size[other], box, other))
 
-    heap = [
-        (size[i] + size[user], i, user) for i, used_by in enumerate(users) if len(used_by) == 1 for user in used_by
-    ]
-    heapq.heapify(heap)
+    for box in range(len(q.boxes)):
+        push(box)
     left = len(q.boxes)
     while heap and left > max_boxes:
-        expected, i, _ = heapq.heappop(heap)
-        if parent[i] != i:
+        expected, a, b = heapq.heappop(heap)
+        if not clusters[a] or not clusters[b] or (users[a] != {b} and inputs[a] != {b}):
+            continue  # one of them has joined another box, or they are no longer alone
+        if size[a] + size[b] > 2 * expected:
+            heapq.heappush(heap, (size[a] + size[b], a, b))  # it has grown: small ones first
             continue
-        (user,) = {root(u) for u in users[i]}
-        if size[i] + size[user] != expected:
-            heapq.heappush(heap, (size[i] + size[user], i, user))
-            continue
-        parent[i] = user
-        size[user] += size[i]
+        keep, gone = sorted((a, b), key=lambda i: (-len(users[i]) - len(inputs[i]), i))
+        changed = [keep, *users[gone], *inputs[gone]]
+        for forth, back in ((users, inputs), (inputs, users)):
+            for other in forth[gone]:
+                back[other].discard(gone)
+                if other != keep:
+                    back[other].add(keep)
+                    forth[keep].add(other)
+        clusters[keep] += clusters[gone]
+        clusters[gone] = []
+        size[keep] += size[gone]
         left -= 1
-        for source in {root(s) for s in sources[i]}:
-            users[source] = {root(u) for u in users[source]}
-            sources[user].add(source)
-            if len(users[source]) == 1:
-                heapq.heappush(heap, (size[source] + size[user], source, user))
-    clusters: dict[int, list[int]] = {}
-    for i in range(len(q.boxes)):
-        clusters.setdefault(root(i), []).append(i)
-    return list(clusters.values())
+        for box in changed:
+            push(box)
+    return [sorted(cluster) for cluster in clusters if cluster]
 
 
 # ---------------------------------------------------------------------------------------- words
@@ -342,15 +356,18 @@ def _node(box: _Box, graph: Graph) -> Node:
     first, last = members[0], members[-1]
     n = len(members)
     word = "steps" if box.kind == "steps" else kind_look(box.kind).word
-    label, lines = f"{word} ×{n}", (first.label, f"… {last.label}")
+    label = f"{word} ×{n}"
+    lines: tuple[str, ...] = (first.label, f"… {last.label}")
     if box.how == "group" and box.group:
         kinds = Counter(kind_look(member.kind).word for member in members)
         label = box.group
         lines = (f"{n} steps", ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(3)))
-    elif box.how == "end":
-        label, lines = last.label, (f"and {n - 1} steps that only it needs",)
+    elif box.how == "around":
+        label, lines = last.label, (f"and {n - 1} {'steps' if n > 2 else 'step'} around it",)
     badges = dict.fromkeys(
-        Badge(_name(badge, graph), badge.kind, badge.source) for part in parts for badge in part.badges
+        Badge(_name(badge, graph), badge.kind, badge.source)
+        for part in parts
+        for badge in part.badges
     )
     return Node(
         f"{last.id}+{n - 1}",

@@ -1,0 +1,72 @@
+"""The graphs of the benchmark, as main.go beside it makes them. Prints one measurement as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+from depotlab import llb, mount
+from depotlab.llb import State
+
+ALPINE = "docker.io/library/alpine:latest"
+MB = 1024  # ru_maxrss is in KiB on Linux
+
+
+def chain(size: int) -> State:
+    state = llb.image(ALPINE)
+    for number in range(size):
+        state = state.run(["sh", "-c", f"echo {number}"])
+    return state
+
+
+def merge(size: int) -> State:
+    base = llb.image(ALPINE)
+    return llb.merge(*[base.run(["sh", "-c", f"echo {number}"]) for number in range(size)])
+
+
+def dag(size: int) -> State:
+    """Runs that mount earlier runs, chosen by a linear congruential generator."""
+    x = 7
+
+    def pick(n: int) -> int:
+        nonlocal x
+        x = (x * 1103515245 + 12345) % 2**31
+        return x // 256 % n
+
+    base = llb.image(ALPINE)
+    states: list[State] = [base]
+    picked: set[int] = set()
+    for number in range(size):
+        mounts = []
+        for place in range(1 + pick(3)):
+            chosen = pick(len(states))
+            picked.add(chosen)
+            mounts.append(mount.bind(f"/in{place}", states[chosen]))
+        states.append(base.run(["step", str(number)], mounts=mounts))
+    return llb.merge(*[state for i, state in enumerate(states) if i not in picked])
+
+
+def main(graph: str, size: int) -> None:
+    start = time.perf_counter()
+    definition = {"chain": chain, "merge": merge, "dag": dag}[graph](size).marshal("linux/amd64")
+    encoded = definition.to_bytes()
+    seconds = time.perf_counter() - start
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
+    print(
+        json.dumps(
+            {
+                "graph": graph,
+                "seconds": seconds,
+                "head": definition.head,
+                "bytes": len(encoded),
+                "peak_mb": peak_mb,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    sizes = {"chain": 10_000, "merge": 10_000, "dag": 5_000}
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else sizes[sys.argv[1]])
