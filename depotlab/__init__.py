@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depotlab import aio, errors, export, frontend, llb, mount
+    from depotlab import aio, errors, export, frontend, llb, mount, recipes
     from depotlab._nested import allow_asyncio_run
     from depotlab._rpc import TLS
     from depotlab._verbs import Build, BuildResult
@@ -44,6 +44,7 @@ __all__ = [
     "llb",
     "local",
     "mount",
+    "recipes",
 ]
 
 # Where each public name lives. Modules are named with an empty attribute.
@@ -63,6 +64,7 @@ _HOMES = {
     "llb": ("depotlab.llb", ""),
     "local": ("depotlab.client", "local"),
     "mount": ("depotlab.mount", ""),
+    "recipes": ("depotlab.recipes", ""),
 }
 
 

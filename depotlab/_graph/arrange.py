@@ -97,7 +97,6 @@ class Layout:
         boxes: In the order of `Graph.nodes`.
         links: Sorted by target and input.
         chips: The shared sources, in a strip above the boxes.
-        chips_x: Where the chips begin; the words before them end there.
         width, height: Of everything, with margins, without a legend.
         n_nodes: How many original nodes the boxes and chips stand for.
     """

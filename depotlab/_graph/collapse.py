@@ -1,12 +1,12 @@
 """Makes a graph small enough to look at, and loses nothing: a box lists the nodes it stands for.
 
-Four steps, each only while there are still too many boxes:
+Five steps, each only while there are still too many boxes:
 1. a source that many nodes use leaves the graph; a badge on each user stands for the edge;
 2. runs of steps of one kind, and siblings that cannot be told apart, become one box each;
 3. runs of steps of any kind;
 4. one box for each group;
 5. boxes join their only user or their only input, small ones first, until the limit is met.
-No step can close a cycle. Names of the steps say when they apply; the original nodes are in `members`.
+No step can close a cycle. The original nodes are in `members`.
 """
 
 from __future__ import annotations

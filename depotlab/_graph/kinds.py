@@ -1,8 +1,8 @@
 """How kinds of steps and states of steps look: a colour, a shape and a word for each.
 
-Mid-tones that stand out on white and on near-black. No meaning rests on colour alone: every kind has
-an icon and every state a mark, and a legend says the words. The hues of kinds differ in lightness
-too, so that they stay apart for readers with any of the common colour vision deficiencies.
+Mid-tones that stand out on white and on near-black. No meaning rests on colour alone, since readers with
+a colour vision deficiency see some of the hues alike: every kind has an icon, every state a mark and
+most an outline of their own, and a legend says the words.
 """
 
 from __future__ import annotations

@@ -477,7 +477,8 @@ class _NewState(State):
     """
 
     __slots__ = ()
-    __setattr__ = object.__setattr__
+    __setattr__ = object.__setattr__  # type: ignore[assignment]  # no guard yet
+    __delattr__ = object.__delattr__  # type: ignore[assignment]  # both or the fast path is lost
 
     def __init__(
         self, edge: Edge | None, settings: Settings, origin: Op | None, config: ImageConfig
@@ -493,7 +494,8 @@ class _NewExec(Exec):
     """The same for the state after a run."""
 
     __slots__ = ()
-    __setattr__ = object.__setattr__
+    __setattr__ = object.__setattr__  # type: ignore[assignment]  # no guard yet
+    __delattr__ = object.__delattr__  # type: ignore[assignment]  # both or the fast path is lost
 
     def __init__(
         self,
