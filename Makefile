@@ -27,12 +27,12 @@ engine: setup system ## Install the embedded engine (once)
 	@$(BIN)/depotlab engine install
 
 fmt: setup ## Format and sort imports
-	@$(BIN)/ruff check --fix --quiet depotlab tests docs || true
-	@$(BIN)/ruff format --quiet depotlab tests docs
+	@$(BIN)/ruff check --fix --quiet depotlab tests notebooks || true
+	@$(BIN)/ruff format --quiet depotlab tests notebooks
 
 check: setup proto-check ## Lint, types, import arrows, fresh messages
-	$(BIN)/ruff check depotlab tests docs
-	$(BIN)/ruff format --check depotlab tests docs
+	$(BIN)/ruff check depotlab tests notebooks
+	$(BIN)/ruff format --check depotlab tests notebooks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

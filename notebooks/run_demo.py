@@ -28,7 +28,9 @@ def main() -> int:
             notebook,
             timeout=300,
             kernel_name="python3",
-            extra_arguments=["--log-level=ERROR"],  # it warns of TCP without encryption, on loopback
+            extra_arguments=[
+                "--log-level=ERROR"
+            ],  # it warns of TCP without encryption, on loopback
             store_widget_state=False,
             resources={"metadata": {"path": str(HERE)}},
         ).execute()

@@ -19,7 +19,14 @@ def run(address: str, buildctl: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, dl.connect(address) as bk:
         Path(folder, "Dockerfile").write_text(DOCKERFILE)
         Path(folder, "app.txt").write_text("hello\n")
-        command = [buildctl, "--addr", address, "build", "--progress=plain", "--frontend=dockerfile.v0"]
+        command = [
+            buildctl,
+            "--addr",
+            address,
+            "build",
+            "--progress=plain",
+            "--frontend=dockerfile.v0",
+        ]
         command += [f"--local=context={folder}", f"--local=dockerfile={folder}"]
         target = dl.dockerfile(folder)
         ours, theirs, ratios = [], [], []
