@@ -36,8 +36,8 @@ check: setup proto-check ## Lint, types, import arrows, fresh messages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-quick: setup ## Unit, protocol and typing tests: seconds
-	$(BIN)/python -bb -m pytest tests/unit tests/protocol tests/typing
+quick: setup ## Unit, protocol and typing tests with fewer random examples: half a minute
+	DEPOTLAB_QUICK=1 $(BIN)/python -bb -m pytest -q --numprocesses=auto tests/unit tests/protocol tests/typing
 
 integration: engine ## Tests against a real daemon and registry
 	$(BIN)/python -bb -m pytest tests/integration

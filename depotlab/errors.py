@@ -69,6 +69,12 @@ class SourceLocation:
         )
 
 
+def _place(location: SourceLocation, *, around: int) -> list[str]:
+    """The lines of a message that show a place, with the source around it when that is known."""
+    excerpt = location.excerpt(around=around).splitlines()
+    return [f"  at {location}{':' if excerpt else ''}", *(f"    {line}" for line in excerpt)]
+
+
 class DepotlabError(Exception):
     """The root of all errors of this library.
 
@@ -128,6 +134,14 @@ class GraphError(UsageError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.location = location
+
+    def __str__(self) -> str:
+        if self.location is None:
+            return super().__str__()
+        lines = [self.message, *_place(self.location, around=1)]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
 
 
 class ReferenceInvalid(UsageError):
@@ -231,10 +245,7 @@ class DaemonError(DepotlabError):
     def __str__(self) -> str:
         parts = [self.message]
         for location in self.locations[:2]:
-            parts.append(f"  at {location}:")
-            excerpt = location.excerpt()
-            if excerpt:
-                parts.append("\n".join(f"    {line}" for line in excerpt.splitlines()))
+            parts += _place(location, around=3)
         if self.hint:
             parts.append(f"  hint: {self.hint}")
         return "\n".join(parts)

@@ -26,7 +26,8 @@ atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
 # On a busy machine a deadline per example says nothing about the code.
 hypothesis.settings.register_profile("depotlab", deadline=None)
-hypothesis.settings.load_profile("depotlab")
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
+hypothesis.settings.load_profile("quick" if os.environ.get("DEPOTLAB_QUICK") else "depotlab")
 
 LASTING_THREADS = ("depotlab-io", "pytest_timeout", "asyncio_", "ThreadPoolExecutor", "Thread-")
 """Threads that one process keeps: the portal, grpcio's own poller, executors of event loops."""

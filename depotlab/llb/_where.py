@@ -1,8 +1,8 @@
 """Which line of the user's code made an op. Cheap to remember, read only when asked.
 
 Kept per op: the code object of the nearest frame outside depotlab, and the offset of the
-instruction that was running, two references and about 0.3 µs. Lines and text are looked up later, through
-`linecache`, which also knows the cells of a notebook.
+instruction that was running: two references, and about half a microsecond. Lines and text are
+looked up later, through `linecache`, which also knows the cells of a notebook.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(240)
 
 SETUP = """
 import depotlab as dl
-bk = dl.connect({address!r})
+bk = dl.local(state_dir={state!r})
 text = '''
 FROM busybox AS base
 RUN echo {unique} > /when
@@ -34,7 +34,7 @@ BAR = ".jp-OutputArea [role=progressbar]"
 @pytest.fixture
 def page(lab: Lab, browser: Any, engine: Any, request: pytest.FixtureRequest) -> Any:
     name = f"{request.node.name}.ipynb"
-    setup = SETUP.format(address=engine.address, unique=time.time_ns())
+    setup = SETUP.format(state=str(engine.state_dir), unique=time.time_ns())
     write_notebook(lab.root / name, [setup, *request.param])
     page = lab.page(browser, name)
     page.run_cell(0)

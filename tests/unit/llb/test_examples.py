@@ -5,6 +5,9 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +31,26 @@ def test_there_are_examples() -> None:
 def test_mount_room_lists_the_constructors() -> None:
     assert mount.__all__ == ["bind", "cache", "secret", "ssh", "tmpfs"]
     assert all(getattr(mount, name).__doc__ for name in mount.__all__)
+
+
+def test_the_room_needs_no_protobuf_and_no_notebook() -> None:
+    code = """
+import sys
+from depotlab import llb, mount
+state = llb.image('busybox').run('x', mounts=[mount.cache('/c')])
+repr(llb.load(state.marshal().to_bytes())), state.marshal(source='calls').locations
+print([m for m in sys.modules if m.partition('.')[0] in ('google', 'grpc', 'IPython', 'ipywidgets', 'rich')])
+"""
+    root = Path(__file__).parents[3]
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert run.stdout.strip() == "[]"
 
 
 def test_every_public_name_exists_and_is_described() -> None:

@@ -189,8 +189,8 @@ def test_a_successor_waits_until_its_predecessor_has_left(lab) -> None:
     line.close()
     until(lambda: not (lab.folder / "supervisor.sock").exists())  # it is stopping; b takes its time
     assert lab.launch().returncode == 0
+    line, _ = lab.take()  # the new one is up: by then the old one must be gone
     assert all_gone(old)
-    line, _ = lab.take()
     line.close()
 
 

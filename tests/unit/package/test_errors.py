@@ -72,6 +72,18 @@ def test_the_text_ends_with_the_hint_or_the_output():
     assert "hint: try" in text
 
 
+def test_a_graph_error_shows_the_call_that_made_it():
+    error = errors.GraphError("bad", hint="good", location=SourceLocation("cell [2]", 2, 2, TEXT))
+    assert str(error).splitlines() == [
+        "bad",
+        "  at cell [2], line 2:",
+        "      1 | one",
+        "    > 2 | two",
+        "      3 | three",
+        "  hint: good",
+    ]
+
+
 def test_a_place_without_text_has_no_excerpt():
     assert SourceLocation("x", 3, 3).excerpt() == ""
     assert SourceLocation("x", 30, 30, TEXT).excerpt() == ""
