@@ -49,8 +49,9 @@ def caller() -> Where | None:
     """Return the place in the nearest frame that is not ours, or None when switched off."""
     if not _capture:
         return None
-    # Not inspect.stack(), which reads sources and costs a thousand times more.
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    # Not inspect.stack(), which reads sources and costs a thousand times more. Frame 1 is the method
+    # that asks, which is ours; frame 2 is nearly always the answer.
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
     while frame is not None:
         # By module and not by file: initialisers of dataclasses have no file.
         module = frame.f_globals.get("__name__")
