@@ -27,7 +27,7 @@ engine: setup system ## Install the embedded engine (once)
 	@$(BIN)/depotlab engine install
 
 fmt: setup ## Format and sort imports
-	@$(BIN)/ruff check --fix --quiet depotlab tests notebooks || true
+	@$(BIN)/ruff check --fix --exit-zero --quiet depotlab tests notebooks
 	@$(BIN)/ruff format --quiet depotlab tests notebooks
 
 check: setup proto-check ## Lint, types, import arrows, fresh messages

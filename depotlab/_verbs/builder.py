@@ -214,8 +214,8 @@ def dockerfile_request(
 ) -> tuple[dict[str, str], dict[str, bytes], dict[str, Path | MemoryTree]]:
     """Return the frontend's options, its inputs, and the directories that the session serves.
 
-    The Dockerfile goes with the request where it can (`_as_input`): that saves the daemon two transfers, a
-    fifth of a cached build. With a remote context the frontend takes the Dockerfile from there, unless
+    The Dockerfile goes with the request where it can (`_as_input`): that saves the daemon two transfers.
+    With a remote context the frontend takes the Dockerfile from there, unless
     `dockerfilekey` says that it is ours. Source: moby/buildkit `frontend/dockerui/context.go`.
     """
     attrs: dict[str, str] = {"filename": target.filename}

@@ -24,8 +24,8 @@ def start(
         can_cancel: Give a notebook's view a Cancel button. Only for builds that the cell does not
             wait for: a button cannot be heard while a cell blocks.
     """
-    choose(progress)
+    # The view comes first, so that a wrong name sends nothing; its button is pressed later than the next line.
+    view = choose(progress, on_cancel=(lambda: job.cancel()) if can_cancel else None)
     fold = Fold()
     job = portal().submit(builder.build(request, fold))
-    view = choose(progress, on_cancel=job.cancel if can_cancel else None)
     return Build(request, job, fold, Ticker(fold, view).start())

@@ -236,8 +236,7 @@ class _Build:
             while (message := await stream.read()) is not None:
                 if self.status_at_s is None:
                     headers = await stream.initial_metadata()
-                    if stamp := headers.get("buildkit-current-timestamp"):
-                        self.on_events([clock_read(stamp, local_ns=time.time_ns())])
+                    self._tell_clock(headers.get("buildkit-current-timestamp", ""))
                 self.status_at_s = time.monotonic()
                 if not self.undecoded:
                     asyncio.get_running_loop().call_later(STATUS_BATCH_S, self._decode)
@@ -250,6 +249,14 @@ class _Build:
         finally:
             stream.cancel()
             self._decode()
+
+    def _tell_clock(self, stamp: str) -> None:
+        """Say how far the daemon's clock is from ours, so that views can show its times as ours."""
+        try:
+            clock = clock_read(stamp, local_ns=time.time_ns())
+        except ValueError:
+            return  # daemons before 0.11 send none: their times are shown as they come
+        self.on_events([clock])
 
     def _decode(self) -> None:
         """Hand on what Status has said since the last time."""

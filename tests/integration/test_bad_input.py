@@ -93,7 +93,7 @@ def test_a_socket_without_permission(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
-        path.chmod(0o600)
+        path.chmod(0)
         for parent in [folder, *folder.parents]:
             if parent.stat().st_uid == os.getuid() and str(parent) != "/tmp":
                 parent.chmod(parent.stat().st_mode | 0o011)
@@ -107,9 +107,8 @@ def test_a_socket_without_permission(tmp_path):
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
         )
-    if os.getuid() == 0:
-        assert "No permission to use the BuildKit socket" in done.stdout
-        assert "mode 0600" in done.stdout
+    assert "No permission to use the BuildKit socket" in done.stdout
+    assert "mode 0000" in done.stdout
 
 
 def test_a_local_directory_that_is_missing(bk, tmp_path):
@@ -152,7 +151,7 @@ def test_a_file_that_is_not_in_the_context(bk, tmp_path):
 def test_a_malformed_or_reserved_tag_is_refused_before_anything_is_sent(bk, tag):
     with pytest.raises(UsageError) as caught:
         bk.build(llb.scratch().mkfile("/x", b""), tags=tag or [""])
-    assert isinstance(caught.value, ReferenceInvalid | UsageError)
+    assert type(caught.value) is (ReferenceInvalid if tag else UsageError)
     assert caught.value.hint
 
 
