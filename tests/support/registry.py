@@ -1,4 +1,4 @@
-"""A real CNCF registry that wants a password, on loopback, for as long as a block lasts."""
+"""Real CNCF registries that want a login, on loopback, for as long as a block lasts."""
 
 from __future__ import annotations
 
@@ -20,31 +20,37 @@ from depotlab._local import install
 @contextlib.contextmanager
 def private_registry(*, user: str, password: str) -> Iterator[str]:
     """Yield `localhost:PORT` of a registry with basic authentication."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         secret = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
         (root / "htpasswd").write_text(f"{user}:{secret}\n")
-        (root / "config.yml").write_text(
-            "version: 0.1\nlog: {level: error}\n"
-            f"storage: {{filesystem: {{rootdirectory: {root}/data}}}}\n"
-            f"http: {{addr: '127.0.0.1:{port}'}}\n"
-            f"auth: {{htpasswd: {{realm: test, path: {root}/htpasswd}}}}\n"
-        )
-        program = str(install().registry.host_path)
-        server = subprocess.Popen(
-            [program, "serve", str(root / "config.yml")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            _wait_until_it_answers(port)
-            yield f"localhost:{port}"
-        finally:
-            server.terminate()
-            server.wait(10)
+        with run_registry(root, f"{{htpasswd: {{realm: test, path: {root}/htpasswd}}}}") as host:
+            yield host
+
+
+@contextlib.contextmanager
+def run_registry(root: Path, auth: str) -> Iterator[str]:
+    """Yield `localhost:PORT` of a registry that keeps its files in `root`; `auth` is a part of its YAML."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (root / "config.yml").write_text(
+        "version: 0.1\nlog: {level: error}\n"
+        f"storage: {{filesystem: {{rootdirectory: {root}/data}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        f"auth: {auth}\n"
+    )
+    server = subprocess.Popen(
+        [str(install().registry.host_path), "serve", str(root / "config.yml")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_it_answers(port)
+        yield f"localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def _wait_until_it_answers(port: int) -> None:

@@ -9,12 +9,8 @@ import base64
 import contextlib
 import json
 import secrets
-import socket
-import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from depotlab._local import install
+from tests.support.registry import run_registry
 from tests.support.tokenserver import Asked, TokenServer
 
 __all__ = ["TokenRegistry", "token_registry"]
@@ -51,14 +47,6 @@ def token_registry(*, user: str, password: str) -> Iterator[TokenRegistry]:
         signer = _Signer()
         root = Path(folder)
         (root / "cert.pem").write_bytes(signer.certificate.public_bytes(Encoding.PEM))
-        port = _free_port()
-        (root / "config.yml").write_text(
-            "version: 0.1\nlog: {level: error}\n"
-            f"storage: {{filesystem: {{rootdirectory: {root}/data}}}}\n"
-            f"http: {{addr: '127.0.0.1:{port}'}}\n"
-            f"auth: {{token: {{realm: 'http://{server.address}/token', service: {_SERVICE}, "
-            f"issuer: {_ISSUER}, rootcertbundle: {root}/cert.pem}}}}\n"
-        )
 
         def answer(asked: Asked) -> tuple[int, dict[str, str], object]:
             fields = dict(asked.fields)
@@ -68,18 +56,12 @@ def token_registry(*, user: str, password: str) -> Iterator[TokenRegistry]:
             return 200, {}, {"access_token": token, "expires_in": 300}
 
         server.answers = {"POST": answer, "GET": (401, {}, {"errors": []})}
-        program = str(install().registry.host_path)
-        running = subprocess.Popen(
-            [program, "serve", str(root / "config.yml")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        auth = (
+            f"{{token: {{realm: 'http://{server.address}/token', service: {_SERVICE}, "
+            f"issuer: {_ISSUER}, rootcertbundle: {root}/cert.pem}}}}"
         )
-        try:
-            _wait_until_it_answers(port)
-            yield TokenRegistry(f"localhost:{port}", server)
-        finally:
-            running.terminate()
-            running.wait(10)
+        with run_registry(root, auth) as host:
+            yield TokenRegistry(host, server)
 
 
 class _Signer:
@@ -118,22 +100,3 @@ class _Signer:
 
 def _pack(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def _wait_until_it_answers(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1)
-        except urllib.error.HTTPError:
-            return  # 401: it answers
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
