@@ -52,6 +52,8 @@ def main() -> int:
         f"fully cached tiny Dockerfile build: {figures['ours_s'] * 1000:.0f} ms, "
         f"buildctl {figures['buildctl_s'] * 1000:.0f} ms, ratio {figures['ratio']:.2f}"
     )
+    print("the session's gRPC server, with a peer in memory:")
+    bench_inner.main(rounds=1)
     print(
         "graphs of 10 000 runs in a chain, 10 000 merged, 5 000 at random; ratio is Go's time over ours:"
     )
