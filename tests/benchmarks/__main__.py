@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from depotlab import _local as engine_room
-from tests.benchmarks import cached_build
+from tests.benchmarks import bench_inner, cached_build
 from tests.benchmarks.llb import bench_llb
 
 IMPORT_ROUNDS = 9
