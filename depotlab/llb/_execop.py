@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from depotlab.llb._arrange import READONLY_ROOT, ROOT, Arrangement, arrange
 from depotlab.llb._check import boolean, refuse, some, string
 from depotlab.llb._meta import Constraints
-from depotlab.llb._mount import BIND_CAPS, Row, Secret, Ssh, place
+from depotlab.llb._mount import Row, Secret, Ssh
 from depotlab.llb._op import MINUS_ONE, Context, Edge, LazyOp, Op, Rewriter
 from depotlab.llb._settings import Settings, encode_env
 from depotlab.llb._where import Where
@@ -75,8 +76,7 @@ class Extras(NamedTuple):
 
 
 _NO_EXTRAS: Final = Extras()
-_ROOT: Final = place("/")
-_READONLY_ROOT: Final = place("/", readonly=True)
+_ONLY_ROOT: Final = arrange((ROOT,))
 
 
 class ExecOp(Op):
@@ -87,12 +87,12 @@ class ExecOp(Op):
         root: The file system it starts from; None is scratch.
         settings: The state's, with those of this run on top; relative to `origin`.
         origin: The image or lazy state whose settings are still to be learned, if any.
-        rows: The root and the mounts with files, sorted by target as they are written; empty if
-            there is nothing but a writable root.
+        places: Where the root and the mounts with files are; None if there is nothing but a writable root.
+        edges: What they show, in the order of `places.places`; None is an empty directory.
         extras: Secrets and the like, or None.
     """
 
-    __slots__ = ("_caps", "args", "extras", "origin", "root", "rows", "settings")
+    __slots__ = ("_caps", "args", "edges", "extras", "origin", "places", "root", "settings")
     kind = "exec"
     passes_platform = True
 
@@ -118,35 +118,31 @@ class ExecOp(Op):
         self.extras = extras
         self._caps: frozenset[str] | None = None
         if mounts or extras is not None:
-            readonly = extras is not None and extras.readonly_root
-            rows = [(_READONLY_ROOT if readonly else _ROOT, root), *mounts]
-            before = "/"
-            for where, _ in mounts:
-                if where.target < before:
-                    # Stable, so that the first of two mounts at one target stays the first.
-                    rows.sort(key=_target_of)
-                    break
-                before = where.target
-            self.rows: Sequence[Row] = rows
-            self.deps = tuple([edge[0] for _, edge in rows if edge is not None])
+            at_root = READONLY_ROOT if extras is not None and extras.readonly_root else ROOT
+            self.places: Arrangement | None = arrange((at_root, *[row[0] for row in mounts]))
+            self.edges: tuple[Edge | None, ...] = (root, *[row[1] for row in mounts])
+            if self.places.order is not None:
+                self.edges = tuple([self.edges[number] for number in self.places.order])
+            self.deps = tuple([edge[0] for edge in self.edges if edge is not None])
         else:
-            self.rows = ()
+            self.places = None
+            self.edges = ()
             self.deps = () if root is None else (root[0],)
 
     @property
-    def root_row(self) -> int:
-        """The place of the root in `rows`: 0, unless a mount has a target that sorts before `/`."""
-        return [where.target for where, _ in self.rows].index("/")
+    def rows(self) -> list[Row]:
+        """The places and what they show, as they are written; empty if there is only a writable root."""
+        return [] if self.places is None else list(zip(self.places.places, self.edges, strict=True))
 
     @property
     def root_output(self) -> int:
         """The output number of a writable root."""
-        rows = self.rows
-        return self.output_of(self.root_row) if rows and rows[0][0].target != "/" else 0
+        places = self.places
+        return 0 if places is None or places.root_row == 0 else places.output_of(places.root_row)
 
     def output_of(self, number: int) -> int:
         """Return the output number of a row that has an output."""
-        return sum(row[0].has_output for row in self.rows[:number])
+        return 0 if self.places is None else self.places.output_of(number)
 
     def encode(self, context: Context) -> bytes:
         constraints, settings = self.constraints, self.settings
@@ -155,8 +151,8 @@ class ExecOp(Op):
         tail = constraints.tail if not context.filters else context.tail(constraints)
         if self.extras is not None or context.caps is not None:
             return self._encode_all(context, platform_field + tail)
-        if self.rows:
-            inputs, mounts = self._encode_mounts(context)
+        if self.places is not None:
+            inputs, mounts = self._encode_mounts(context, self.places, self.edges)
         elif self.root is None:
             inputs, mounts = b"", _SCRATCH_ROOT_MOUNT
         else:
@@ -185,30 +181,28 @@ class ExecOp(Op):
             )
         )
 
-    def _encode_mounts(self, context: Context) -> tuple[bytes, bytes]:
+    def _encode_mounts(
+        self, context: Context, places: Arrangement, edges: tuple[Edge | None, ...]
+    ) -> tuple[bytes, bytes]:
         """Return the inputs of the op, and the mounts with files."""
         inputs: dict[bytes, int] = {}
-        parts: list[bytes] = []
+        numbers: list[int] = []
         known = context.inputs
-        outputs = 0
-        for where, edge in self.rows or [(_ROOT, self.root)]:
+        for edge in edges:
             if edge is None:
-                number = -1
+                numbers.append(-1)
             else:
                 op, index = edge
                 read = context.input(op, index) if index else known[op]
-                number = inputs.setdefault(read, len(inputs))
-            if where.has_output:
-                parts.append(where.encode(number, outputs))
-                outputs += 1
-            else:
-                parts.append(where.skipped.get(number) or where.encode(number, -1))
-        return b"".join(inputs), b"".join(parts)
+                numbers.append(inputs.setdefault(read, len(inputs)))
+        return b"".join(inputs), places.encode(tuple(numbers))
 
     def _encode_all(self, context: Context, between: bytes) -> bytes:
         """Return the op with everything that a run can have."""
         extras = self.extras or _NO_EXTRAS
-        inputs, mounts = self._encode_mounts(context)
+        inputs, mounts = self._encode_mounts(
+            context, self.places or _ONLY_ROOT, self.edges or (self.root,)
+        )
         targets = ssh_targets(extras.ssh)
         sockets = zip(extras.ssh, targets, strict=True)
         proxy = b"" if extras.proxy is None else field(5, extras.proxy.encode())
@@ -247,9 +241,12 @@ class ExecOp(Op):
             found |= self.settings.caps
         if self.constraints.metadata.resources is not None:
             found |= {"exec.meta.linux.resources"}
-        for where, edge in self.rows:
-            caps = where.caps[edge is not None]
-            if caps is not BIND_CAPS or self.root is None:
+        places = self.places
+        if places is not None:
+            caps = places.caps
+            if None in self.edges:
+                caps = places.caps_of(tuple(edge is not None for edge in self.edges))
+            if not caps <= found:
                 found |= caps
         extras = self.extras
         if extras is None:
@@ -269,18 +266,20 @@ class ExecOp(Op):
 
     def rewritten(self, rewriter: Rewriter) -> Op | Edge | None:
         root = None if self.root is None else rewriter.edge(self.root)
-        rows = [(where, None if edge is None else rewriter.edge(edge)) for where, edge in self.rows]
+        before = self.rows
+        rows = [(where, None if edge is None else rewriter.edge(edge)) for where, edge in before]
         origin, settings = rewriter.inherit(self.origin, self.settings)
         line = rewriter.where(self.where)
         if (
             root == self.root
-            and rows == list(self.rows)
+            and rows == before
             and origin is self.origin
             and settings is self.settings
             and line is self.where
         ):
             return self
-        mounts = [row for number, row in enumerate(rows) if number != self.root_row]
+        at_root = 0 if self.places is None else self.places.root_row
+        mounts = [row for number, row in enumerate(rows) if number != at_root]
         return ExecOp(
             self.args, root, settings, origin, mounts, self.extras, self.constraints, line
         )
@@ -290,10 +289,6 @@ class ExecOp(Op):
 
     def identity(self) -> bytes:
         return self.settings.directory.encode()
-
-
-def _target_of(row: Row) -> str:
-    return row[0].target
 
 
 def ssh_targets(sockets: tuple[Ssh, ...]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from depotlab.llb._check import choice, refuse, string, strings
 from depotlab.llb._definition import Definition
 from depotlab.llb._meta import NO_METADATA, OpMetadata, as_metadata
-from depotlab.llb._op import Context, Op, input_field
+from depotlab.llb._op import INPUT_HEAD, Context, Op
 from depotlab.llb._platform import Platform, as_platform, host_platform
 from depotlab.llb._rewrite import expanded
 from depotlab.llb._sourcemap import Collector, Location, encode_info
@@ -150,7 +150,7 @@ class _Call:
                 return None
             encoded = op.encode(context)
             digest = "sha256:" + sha256(encoded).hexdigest()
-            inputs[op] = input_field(digest)
+            inputs[op] = INPUT_HEAD + digest.encode()
             ops.append(op)
             digests.append(digest)
             if digest not in data:
@@ -211,14 +211,19 @@ class _Call:
             inner = None if source.state is None else self.definition(source.state, depth + 1)
             infos.append(field(2, encode_info(source, None if inner is None else inner.to_bytes())))
         located = collector.located
-        # The length of a digest is constant, so is that of an entry without places.
-        parts = [
-            b"\x0a\x4b\x0a\x47" + digest.encode() + b"\x12\x00"
+        # The length of a digest is constant, so is that of an entry without places. Text of one byte a
+        # character is put together faster than bytes are.
+        entries = [
+            f"\x0a\x4b\x0a\x47{digest}\x12\x00"
             if digest not in located
-            else field(1, field(1, digest.encode()) + field(2, b"".join(located[digest])))
+            else _located(digest, located[digest]).decode("latin-1")
             for digest in sorted(set(digests))
         ]
-        return b"".join(parts + infos)
+        return "".join(entries).encode("latin-1") + b"".join(infos)
+
+
+def _located(digest: str, places: Iterable[bytes]) -> bytes:
+    return field(1, field(1, digest.encode()) + field(2, b"".join(places)))
 
 
 def _final_caps(metadata: Iterable[OpMetadata]) -> frozenset[str]:

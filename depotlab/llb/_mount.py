@@ -54,13 +54,11 @@ class Place:
     """
 
     __slots__ = (
-        "_encoded",
         "caps",
         "fields",
         "has_output",
         "is_tmpfs",
         "readonly",
-        "skipped",
         "target",
     )
 
@@ -89,9 +87,6 @@ class Place:
         self.readonly = readonly
         self.has_output = output and not readonly and not cache_id and tmpfs_bytes is None
         self.is_tmpfs = tmpfs_bytes is not None
-        self._encoded: dict[tuple[int, int], bytes] = {}
-        # The encoded forms without an output, by input number: what most mounts are.
-        self.skipped: dict[int, bytes] = {}
         # What a daemon must know for it, by whether it starts from files.
         self.caps = {from_files: self._caps(from_files) for from_files in (False, True)}
 
@@ -105,13 +100,7 @@ class Place:
 
     def encode(self, number: int, output: int) -> bytes:
         """Return the field `mounts` of `pb.ExecOp`, by input and output numbers; -1 is none."""
-        found = self._encoded.get((number, output))
-        if found is None:
-            payload = wire_integer(1, number) + self._encode(output)
-            found = self._encoded[number, output] = wire_field(2, payload)
-            if output == -1:
-                self.skipped[number] = found
-        return found
+        return wire_field(2, wire_integer(1, number) + self._encode(output))
 
     def _encode(self, output: int) -> bytes:
         target, source_path, readonly, _, cache_id, sharing, tmpfs_bytes, content_cache = (

@@ -76,12 +76,8 @@ class Context:
         return constraints.tail
 
 
-def input_field(digest: str) -> bytes:
-    """Return the `Op.inputs` field for output 0 of the op with this digest.
-
-    A digest is always 71 characters long, so the lengths are constant.
-    """
-    return b"\x0a\x49\x0a\x47" + digest.encode()
+INPUT_HEAD = b"\x0a\x49\x0a\x47"
+"""What comes before a digest in an `Op.inputs` field for output 0: a digest is always 71 characters long."""
 
 
 class Rewriter(Protocol):
@@ -181,7 +177,7 @@ def content_key(op: Op) -> str:
         context = Context(None, unique_id="")
         for each in walk([op], lambda o: o.key is not None, reads_all):
             each.key = _own_key(each, context)
-            context.inputs[each] = input_field(each.key)
+            context.inputs[each] = INPUT_HEAD + each.key.encode()
     assert op.key is not None
     return op.key
 
@@ -190,7 +186,7 @@ def _own_key(op: Op, context: Context) -> str:
     for dep in op.deps:
         if dep not in context.inputs:
             assert dep.key is not None
-            context.inputs[dep] = input_field(dep.key)
+            context.inputs[dep] = INPUT_HEAD + dep.key.encode()
     if isinstance(op, LazyOp):
         parts = [b"lazy", op.token]
     else:

@@ -26,8 +26,8 @@ def merge(size: int) -> State:
     return llb.merge(*[base.run(["sh", "-c", f"echo {number}"]) for number in range(size)])
 
 
-def dag(size: int) -> State:
-    """Runs that mount earlier runs, chosen by a linear congruential generator."""
+def choices(size: int) -> list[list[int]]:
+    """Which earlier states each run mounts, chosen by a linear congruential generator."""
     x = 7
 
     def pick(n: int) -> int:
@@ -35,16 +35,17 @@ def dag(size: int) -> State:
         x = (x * 1103515245 + 12345) % 2**31
         return x // 256 % n
 
+    return [[pick(number + 1) for _ in range(1 + pick(3))] for number in range(size)]
+
+
+def dag(chosen: list[list[int]]) -> State:
+    """Runs that mount earlier runs; those that nobody mounts are merged."""
     base = llb.image(ALPINE)
     states: list[State] = [base]
-    picked: set[int] = set()
-    for number in range(size):
-        mounts = []
-        for place in range(1 + pick(3)):
-            chosen = pick(len(states))
-            picked.add(chosen)
-            mounts.append(mount.bind(f"/in{place}", states[chosen]))
+    for number, places in enumerate(chosen):
+        mounts = [mount.bind(f"/in{place}", states[c]) for place, c in enumerate(places)]
         states.append(base.run(["step", str(number)], mounts=mounts))
+    picked = {c for places in chosen for c in places}
     return llb.merge(*[state for i, state in enumerate(states) if i not in picked])
 
 
@@ -53,8 +54,11 @@ def main(graph: str, size: int) -> None:
     llb.merge(llb.image(ALPINE).run("x", mounts=[mount.tmpfs("/t")]), llb.image("x")).marshal(
         "linux/amd64"
     ).to_bytes()
+    make = {"chain": chain, "merge": merge, "dag": dag}[graph]
+    # The numbers of the random graph are chosen before: they are no part of either library.
+    plan = choices(size) if graph == "dag" else size
     start = time.perf_counter()
-    definition = {"chain": chain, "merge": merge, "dag": dag}[graph](size).marshal("linux/amd64")
+    definition = make(plan).marshal("linux/amd64")
     encoded = definition.to_bytes()
     seconds = time.perf_counter() - start
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
