@@ -331,7 +331,8 @@ class _Part:
                 else:
                     space = (taken[i + 1] if i + 1 < len(taken) else right + 8) - at - 8
                 text = fit(label, space, TAG_SIZE)
-                if len(text) > 2:
+                # A path of which most is lost tells less than none.
+                if len(text) > 2 and 2 * len(text) > len(label):
                     tags.append(Tag(text, at - 5 if at_end else at + 5, 0, False, at_end))
         return tags
 

@@ -73,6 +73,9 @@ KINDS: dict[str, KindLook] = {
         "#96704a",
         "M5 1.5h4v3H5zM1.5 9.5h4v3h-4zM8.5 9.5h4v3h-4zM7 4.5V7M3.5 9.5V7h7v2.5",
     ),
+    "passthrough": KindLook(
+        "pass through", "#4f8a8b", "M7 1.5v11M3.5 9 7 12.5 10.5 9M2 5h2M10 5h2"
+    ),
     "steps": KindLook("several steps", "#78818e", "M2 3.5h10M2 7h10M2 10.5h6"),
 }
 """Kinds by the word that a node carries; `steps` is a box that stands for several kinds."""
