@@ -8,7 +8,8 @@ For a registry that wants tokens the daemon asks, in this order:
 3. `Credentials`, if we answer UNAVAILABLE to the first, or the registry wants a password.
 
 A key is ed25519 from HMAC-SHA256(daemon's salt, our seed for the registry, or nothing for an
-anonymous one). Every answer but OK and UNIMPLEMENTED ends the pull or push, so a
+anonymous one). The Go client counts a registry token as anonymous, so that everybody on the daemon may use
+it; we do not. Every answer but OK and UNIMPLEMENTED ends the pull or push, so a
 look-up that fails is answered as if there were nothing: most images are public. What was configured
 and does not work is reported; if the build fails, that is why.
 
@@ -139,9 +140,10 @@ class Auth:
             raise RpcFault(Status.UNAVAILABLE, "client side tokens disabled")
         credentials = await self._find(host)
         proof = b""
-        if credentials.secret:
+        if not credentials.anonymous:
             proof = await asyncio.to_thread(self._seeds.get, host)
             if config_key(host) in self._given:
                 # Not the account that `docker login` knows: its tokens must not be taken for ours.
-                proof += hashlib.sha256("\0".join(credentials.login).encode()).digest()
+                parts = (*credentials.login, credentials.registry_token)
+                proof += hashlib.sha256("\0".join(parts).encode()).digest()
         return Ed25519PrivateKey.from_private_bytes(hmac.digest(salt, proof, "sha256"))

@@ -1,11 +1,13 @@
-"""Credentials from where `docker login` puts them.
+"""Credentials from the environment, and from where `docker login` puts them.
 
 First that has something for a registry:
 
-1. `$DOCKER_AUTH_CONFIG`, a JSON object with `auths`, as CI systems set it;
-2. in `$DOCKER_CONFIG/config.json`, by default `~/.docker/config.json`: the helper that `credHelpers`
+1. `$REGISTRY_USERNAME` and `$REGISTRY_PASSWORD`, for the registry that `$REGISTRY_URL` names, Docker Hub
+   if it is not set;
+2. `$DOCKER_AUTH_CONFIG`, a JSON object with `auths`, as CI systems set it;
+3. in `$DOCKER_CONFIG/config.json`, by default `~/.docker/config.json`: the helper that `credHelpers`
    names for the registry, else the one that `credsStore` names for all;
-3. `auths` in the same file: `auth` is base64 of `user:password`, or there is an `identitytoken` or
+4. `auths` in the same file: `auth` is base64 of `user:password`, or there is an `identitytoken` or
    a `registrytoken`. Keys may be URLs; they match by host.
 
 A helper is a program `docker-credential-NAME`. It reads the registry from standard input and writes
@@ -15,7 +17,8 @@ Nothing here is fatal: most images are public, and a build should not fail becau
 key chain is not there in a container. What is configured and does not work is reported, with
 what to do about it, and never with what was read.
 
-Source: docker/cli `cli/config/configfile/file.go`, `cli/config/credentials/`;
+Source: docker/cli `cli/config/configfile/file.go`, `cli/config/credentials/`; depot/examples
+`build-api/go/build-and-push/main.go` for the three variables;
 docker/docker-credential-helpers `client/client.go`, `credentials/error.go`.
 """
 
@@ -33,7 +36,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from depotlab._session.credentials import ANONYMOUS, Credentials, config_key, host_of
+from depotlab._session.credentials import ANONYMOUS, HUB_KEY, Credentials, config_key, host_of
 from depotlab._session.places import docker_config_dir
 from depotlab._session.service import Report
 from depotlab.errors import SessionError
@@ -60,12 +63,15 @@ class DockerConfig:
     def find(self, host: str) -> Credentials:
         """Return the credentials for a registry, or `ANONYMOUS`."""
         key = config_key(host)
-        found = self._from_auths(key, self._environment(), "$DOCKER_AUTH_CONFIG")
+        found = self._from_variables(key) or self._from_auths(
+            key, self._environment(), "$DOCKER_AUTH_CONFIG"
+        )
         if found is not None:
             return found
         host_file = docker_config_dir() / "config.json"
         config = self._read(host_file)
-        helper = _table(config, "credHelpers").get(key) or config.get("credsStore")
+        # An empty helper for one registry means none, even if there is one for all.
+        helper = _table(config, "credHelpers").get(key, config.get("credsStore"))
         if helper:
             found = self._from_helper(str(helper), key, host_file)
             if found is not None:
@@ -73,6 +79,24 @@ class DockerConfig:
         return self._from_auths(key, config, str(host_file)) or ANONYMOUS
 
     # ------------------------------------------------------------------------------- sources
+
+    def _from_variables(self, key: str) -> Credentials | None:
+        username = os.environ.get("REGISTRY_USERNAME", "")
+        password = os.environ.get("REGISTRY_PASSWORD", "")
+        if config_key(os.environ.get("REGISTRY_URL", "") or HUB_KEY) != key:
+            return None
+        if username and password:
+            return Credentials(username, password)
+        if username or password:
+            given, missing = "REGISTRY_USERNAME", "REGISTRY_PASSWORD"
+            if password:
+                given, missing = missing, given
+            self._complain(
+                f"{given} is set for {host_of(key)}, and {missing} is not: neither is used.",
+                path="",
+                hint=f"set {missing} too, or unset {given}; REGISTRY_URL names the registry",
+            )
+        return None
 
     def _environment(self) -> dict[str, Any]:
         text = os.environ.get("DOCKER_AUTH_CONFIG", "")

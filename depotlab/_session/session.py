@@ -33,6 +33,7 @@ class Session:
             them by, such as `context`.
         auth: Credentials by registry host, before those of the Docker configuration.
         services: Further services; a method that two of them have belongs to the last.
+        problems: The list that `services` report to, to be that of the session.
 
     Attributes:
         id: Random; goes into `SolveRequest.Session`.
@@ -51,10 +52,11 @@ class Session:
         *,
         auth: Mapping[str, Credentials | tuple[str, str]] | None = None,
         services: Iterable[Service] = (),
+        problems: list[DepotlabError] | None = None,
     ) -> None:
         # The daemon splits the attribute `local.session` at a colon: hexadecimal has none.
         self.id = secrets.token_hex(16)
-        self.problems: list[DepotlabError] = []
+        self.problems: list[DepotlabError] = [] if problems is None else problems
         trees: dict[str, Tree] = {
             name: HostTree(local) if isinstance(local, Path) else local
             for name, local in (locals or {}).items()

@@ -22,6 +22,7 @@ from depotlab.llb._graph import Passthrough, build, diff, lazy, merge, passthrou
 from depotlab.llb._load import load
 from depotlab.llb._meta import OpMetadata, OpOptions, Options, ProgressGroup, Resources
 from depotlab.llb._mount import Mount, Secret, Ssh
+from depotlab.llb._needs import Need, check_needs, needs
 from depotlab.llb._picture import Picture
 from depotlab.llb._platform import Platform, host_platform
 from depotlab.llb._reference import Reference, parse_reference
@@ -57,6 +58,7 @@ __all__ = [
     "ImageRef",
     "Location",
     "Mount",
+    "Need",
     "OpMetadata",
     "OpOptions",
     "OpView",
@@ -75,6 +77,7 @@ __all__ = [
     "State",
     "build",
     "capture_source",
+    "check_needs",
     "compare",
     "copy",
     "diff",
@@ -89,6 +92,7 @@ __all__ = [
     "merge",
     "mkdir",
     "mkfile",
+    "needs",
     "oci_layout",
     "oci_layout_blob",
     "parse_reference",

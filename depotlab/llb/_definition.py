@@ -11,7 +11,8 @@ from typing import Any, Self
 from depotlab.errors import SourceLocation
 from depotlab.llb._drawn import Drawn
 from depotlab.llb._meta import OpMetadata
-from depotlab.llb._view import Needs, OpView, needs_of, view_ops
+from depotlab.llb._needs import Need, needs
+from depotlab.llb._view import OpView, view_ops
 from depotlab.llb._where import Locator, Where
 from depotlab.llb._wire import field, varint
 
@@ -87,23 +88,26 @@ class Definition(Drawn):
         return MappingProxyType({digest: locate(where) for digest, where in self._wheres.items()})
 
     @functools.cached_property
-    def _needs(self) -> Needs:
-        return needs_of(self.data)
+    def _needs(self) -> tuple[Need, ...]:
+        return needs(self)
+
+    def _ids(self, kind: str, *, optional: bool) -> frozenset[str]:
+        return frozenset(n.id for n in self._needs if n.kind == kind and n.optional is optional)
 
     @property
     def secret_ids(self) -> frozenset[str]:
         """Secrets without which a step fails."""
-        return self._needs.secrets - self._needs.optional_secrets
+        return self._ids("secret", optional=False)
 
     @property
     def optional_secret_ids(self) -> frozenset[str]:
         """Secrets that steps and sources use if they are given."""
-        return self._needs.optional_secrets
+        return self._ids("secret", optional=True) - self.secret_ids
 
     @property
     def ssh_ids(self) -> frozenset[str]:
         """SSH agents that steps and sources may ask for; `default` is the unnamed one."""
-        return self._needs.ssh
+        return frozenset(n.id for n in self._needs if n.kind == "ssh")
 
     def to_bytes(self) -> bytes:
         """Return the `pb.Definition` message, map entries sorted by key. Empty for scratch."""

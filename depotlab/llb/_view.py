@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from depotlab.llb._decode import Field, as_bytes, as_signed, as_text, fields, map_entry
+from depotlab.llb._decode import as_bytes, as_signed, as_text, fields
 from depotlab.llb._meta import CUSTOM_NAME, NO_METADATA, OpMetadata
 
 KINDS = {2: "exec", 3: "source", 4: "file", 5: "build", 6: "merge", 7: "diff", 8: "passthrough"}
@@ -47,14 +46,6 @@ class OpView:
         from depotlab.llb._story import op_bundle
 
         return op_bundle(self)
-
-
-class Needs(NamedTuple):
-    """What a session must serve while the ops are built."""
-
-    secrets: frozenset[str]
-    optional_secrets: frozenset[str]
-    ssh: frozenset[str]
 
 
 def split_op(data: bytes) -> tuple[list[tuple[str, int]], str, bytes]:
@@ -161,50 +152,3 @@ def _diff_name(payload: bytes, inputs: Sequence[str]) -> str:
                 index = next((as_signed(v) for n, v in fields(as_bytes(value)) if n == 1), 0)
         sides.append(inputs[index] if 0 <= index < len(inputs) else "scratch")
     return f"diff {sides[0]} -> {sides[1]}"
-
-
-def needs_of(data: Iterable[bytes]) -> Needs:
-    """Return the secrets and agents that the ops ask a session for."""
-    required: set[str] = set()
-    optional: set[str] = set()
-    ssh: set[str] = set()
-    for op in data:
-        _, kind, payload = split_op(op)
-        if kind == "exec":
-            for number, value in fields(payload):
-                if number == 2:
-                    _mount_needs(as_bytes(value), required, optional, ssh)
-                elif number == 5:
-                    name, is_optional = _agent(as_bytes(value), optional_field=3)
-                    (optional if is_optional else required).add(name)
-        elif kind == "source":
-            attrs = dict(map_entry(value) for number, value in fields(payload) if number == 2)
-            _source_needs(_first_text(payload, 1), attrs, optional, ssh)
-    # What one step requires and another may do without is required.
-    return Needs(frozenset(required | optional), frozenset(optional - required), frozenset(ssh))
-
-
-def _mount_needs(mount: bytes, required: set[str], optional: set[str], ssh: set[str]) -> None:
-    for number, value in fields(mount):
-        if number == 21:
-            name, is_optional = _agent(as_bytes(value), optional_field=5)
-            (optional if is_optional else required).add(name)
-        elif number == 22:
-            ssh.add(_agent(as_bytes(value), optional_field=5)[0] or "default")
-
-
-def _agent(data: bytes, *, optional_field: int) -> tuple[str, bool]:
-    found: list[Field] = list(fields(data))
-    name = next((as_text(value) for number, value in found if number == 1), "")
-    return name, any(number == optional_field and value for number, value in found)
-
-
-def _source_needs(
-    identifier: str, attrs: Mapping[str, int | bytes], optional: set[str], ssh: set[str]
-) -> None:
-    """Sources ask for credentials and go on without them, so none is required."""
-    for key in ("git.authtokensecret", "git.authheadersecret", "http.authheadersecret"):
-        if key in attrs:
-            optional.add(as_text(attrs[key]))
-    if "git.mountsshsock" in attrs:
-        ssh.add(as_text(attrs["git.mountsshsock"]))

@@ -18,13 +18,21 @@ from tests.support.sessions import build
 from tests.support.tokenregistry import TokenRegistry, token_registry
 
 PASSWORD = "planted-s3cr3t"
+IDENTITY = "planted-1dent1ty"
 TREE = MemoryTree({"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.delenv("DOCKER_AUTH_CONFIG", raising=False)
+    for name in (
+        "DOCKER_AUTH_CONFIG",
+        "REGISTRY_USERNAME",
+        "REGISTRY_PASSWORD",
+        "REGISTRY_URL",
+        "BUILDKIT_NO_CLIENT_TOKEN",
+    ):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "docker").mkdir()
     return tmp_path / "docker"
 
@@ -37,7 +45,7 @@ def basic(engine) -> Iterator[str]:
 
 @pytest.fixture
 def tokens(engine) -> Iterator[TokenRegistry]:
-    with token_registry(user="me", password=PASSWORD) as registry:
+    with token_registry(user="me", password=PASSWORD, identity=IDENTITY) as registry:
         yield registry
 
 
@@ -72,6 +80,23 @@ def test_a_registry_that_wants_a_password_takes_that_of_a_helper(
     push(engine.address, f"{basic}/it/helper:1")
 
 
+def test_a_registry_that_wants_a_password_takes_that_of_the_environment(
+    engine, basic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_USERNAME", "me")
+    monkeypatch.setenv("REGISTRY_PASSWORD", PASSWORD)
+    monkeypatch.setenv("REGISTRY_URL", f"http://{basic}/v2/")
+    push(engine.address, f"{basic}/it/variables:1")
+
+
+def test_a_registry_that_wants_a_password_takes_that_of_a_ci_system(
+    engine, basic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {basic: {"auth": packed}}}))
+    push(engine.address, f"{basic}/it/ci:1")
+
+
 @pytest.mark.parametrize("auth", [None, Credentials("me", "wrong")])
 def test_a_registry_that_wants_another_password_refuses(
     engine, basic: str, auth: Credentials | None
@@ -102,6 +127,84 @@ def test_a_token_is_fetched_by_us_and_used_again_by_the_next_session(
     n_asked = len(tokens.server.asked)
     pull(engine.address, ref, auth)
     assert len(tokens.server.asked) == n_asked  # it took our signature for the token that it had
+
+
+def test_an_identity_token_is_exchanged_by_us(engine, tokens: TokenRegistry) -> None:
+    ref = f"{tokens.host}/it/identity:1"
+    push(engine.address, ref, {tokens.host: Credentials(identity_token=IDENTITY)})
+    assert {dict(one.fields)["grant_type"] for one in tokens.server.asked} == {"refresh_token"}
+
+
+def test_an_identity_token_of_a_helper_is_exchanged_by_us(
+    engine, tokens: TokenRegistry, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = home / "docker-credential-test"
+    answer = json.dumps({"ServerURL": "", "Username": "<token>", "Secret": IDENTITY})
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{home}:/usr/local/bin:/usr/bin:/bin")
+    (home / "config.json").write_text(json.dumps({"credsStore": "test"}))
+    push(engine.address, f"{tokens.host}/it/identity-helper:1")
+    assert {dict(one.fields)["grant_type"] for one in tokens.server.asked} == {"refresh_token"}
+
+
+@pytest.mark.parametrize("place", ["in code", "in the configuration"])
+def test_a_registry_token_is_given_as_it_is(
+    engine, tokens: TokenRegistry, home: Path, place: str
+) -> None:
+    name = f"it/registry-token-{place[-4:]}"
+    token = tokens.issue(f"repository:{name}:pull,push")
+    auth = {tokens.host: Credentials(registry_token=token)}
+    if place == "in the configuration":
+        (home / "config.json").write_text(
+            json.dumps({"auths": {tokens.host: {"registrytoken": token}}})
+        )
+        auth = {}
+    push(engine.address, f"{tokens.host}/{name}:1", auth)
+    assert tokens.server.asked == []
+
+
+def test_a_registry_token_that_the_daemon_has_is_not_for_everybody(
+    engine, tokens: TokenRegistry
+) -> None:
+    ref = f"{tokens.host}/it/mine:1"
+    auth = {tokens.host: Credentials(registry_token=tokens.issue("repository:it/mine:pull,push"))}
+    push(engine.address, ref, auth)
+    pull(engine.address, ref, auth)
+    with pytest.raises(DepotlabError):
+        pull(engine.address, ref, {})
+
+
+def test_everybody_can_pull_what_is_public_and_nothing_else(engine, tokens: TokenRegistry) -> None:
+    auth = {tokens.host: Credentials("me", PASSWORD)}
+    for name in ("public/open", "it/closed"):
+        push(engine.address, f"{tokens.host}/{name}:1", auth)
+    tokens.server.asked.clear()
+    pull(engine.address, f"{tokens.host}/public/open:1", {})
+    assert {one.method for one in tokens.server.asked} == {"GET"}
+    assert all("Authorization" not in one.headers for one in tokens.server.asked)
+    with pytest.raises(DepotlabError, match="it/closed"):
+        pull(engine.address, f"{tokens.host}/it/closed:1", {})
+    # Anonymous in code, though the configuration has a login.
+    with pytest.raises(DepotlabError, match="it/closed"):
+        pull(engine.address, f"{tokens.host}/it/closed:1", {tokens.host: Credentials()})
+
+
+def test_a_base_image_and_a_push_to_two_repositories_ask_for_their_scopes(
+    engine, tokens: TokenRegistry
+) -> None:
+    auth = {tokens.host: Credentials("me", PASSWORD)}
+    base = f"{tokens.host}/it/base:1"
+    push(engine.address, base, auth)
+    tokens.server.asked.clear()
+    tree = MemoryTree({"Dockerfile": f"FROM {base}\nCOPY Dockerfile /{time.time_ns()}\n"})
+    session = Session({"context": tree, "dockerfile": tree}, auth=auth)
+    names = [f"{tokens.host}/it/{name}:1" for name in ("one", "two")]
+    build(engine.address, session, outputs=[export.image(*names, push=True)])
+    scopes = {scope for one in tokens.server.asked for scope in dict(one.fields)["scope"].split()}
+    assert "repository:it/one:pull,push" in scopes
+    assert "repository:it/two:pull,push" in scopes
+    assert any(scope.startswith("repository:it/base:") for scope in scopes)
 
 
 def test_a_session_of_another_account_does_not_get_the_token_that_the_daemon_has(

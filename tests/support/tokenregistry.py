@@ -11,7 +11,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,15 +34,28 @@ _SERVICE = "test-registry"
 
 @dataclass(frozen=True)
 class TokenRegistry:
-    """What a test needs: `localhost:PORT` of the registry, and the server behind it."""
+    """What a test needs.
+
+    Attributes:
+        host: `localhost:PORT` of the registry.
+        server: The token server behind it.
+        issue: Makes an access token for scopes, such as `repository:a:pull,push`, as the server does.
+    """
 
     host: str
     server: TokenServer
+    issue: Callable[[str], str]
 
 
 @contextlib.contextmanager
-def token_registry(*, user: str, password: str) -> Iterator[TokenRegistry]:
-    """Run a registry for which only this user gets tokens, by POST."""
+def token_registry(*, user: str, password: str, identity: str = "") -> Iterator[TokenRegistry]:
+    """Run a registry for which only this user gets tokens, by POST, and everybody some to pull `public/...`.
+
+    Args:
+        user: Who may do everything.
+        password: Of the user.
+        identity: An identity token that stands for the user, if any.
+    """
     with tempfile.TemporaryDirectory() as folder, TokenServer() as server:
         signer = _Signer()
         root = Path(folder)
@@ -50,18 +63,30 @@ def token_registry(*, user: str, password: str) -> Iterator[TokenRegistry]:
 
         def answer(asked: Asked) -> tuple[int, dict[str, str], object]:
             fields = dict(asked.fields)
-            if (fields.get("username"), fields.get("password")) != (user, password):
+            known = (fields.get("username"), fields.get("password")) == (user, password)
+            if fields.get("grant_type") == "refresh_token":
+                known = bool(identity) and fields.get("refresh_token") == identity
+            if not known:
                 return 401, {}, {"errors": []}
             token = signer.sign(user, fields.get("scope", ""))
             return 200, {}, {"access_token": token, "expires_in": 300}
 
-        server.answers = {"POST": answer, "GET": (401, {}, {"errors": []})}
+        def answer_anybody(asked: Asked) -> tuple[int, dict[str, str], object]:
+            scopes = [value for name, value in asked.fields if name == "scope"]
+            if "Authorization" in asked.headers:
+                return 401, {}, {"errors": []}
+            allowed = [
+                s for s in scopes if s.startswith("repository:public/") and s.endswith(":pull")
+            ]
+            return 200, {}, {"token": signer.sign("", " ".join(allowed)), "expires_in": 300}
+
+        server.answers = {"POST": answer, "GET": answer_anybody}
         auth = (
             f"{{token: {{realm: 'http://{server.address}/token', service: {_SERVICE}, "
             f"issuer: {_ISSUER}, rootcertbundle: {root}/cert.pem}}}}"
         )
         with run_registry(root, auth) as host:
-            yield TokenRegistry(host, server)
+            yield TokenRegistry(host, server, lambda scopes: signer.sign(user, scopes))
 
 
 class _Signer:

@@ -172,7 +172,15 @@ def test_another_account_does_not_pass_for_the_one_that_fetched_the_token() -> N
         Session(auth={"a.io": ("me", "other")}),
         Session(auth={"a.io": ("other", "pw")}),
         Session(auth={"a.io": Credentials()}),
+        Session(auth={"a.io": Credentials(registry_token="t")}),
     ):
+        assert not verifies(other, "a.io", key)
+
+
+def test_a_token_of_ones_own_is_not_for_everybody() -> None:
+    key = public_key(Session(auth={"a.io": Credentials(registry_token="t")}), "a.io")
+    assert verifies(Session(auth={"a.io": Credentials(registry_token="t")}), "a.io", key)
+    for other in (Session(), Session(auth={"a.io": Credentials(registry_token="other")})):
         assert not verifies(other, "a.io", key)
 
 

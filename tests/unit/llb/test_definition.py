@@ -99,8 +99,8 @@ def test_secrets_and_agents_are_listed() -> None:
         llb.http("https://e.com/f", auth_header_secret="header"),
     )
     for definition in (state.marshal(), llb.load(state.marshal().to_bytes()).marshal()):
-        assert definition.secret_ids == {"required", "variable", "both"}
-        assert definition.optional_secret_ids == {"maybe", "GIT_AUTH_TOKEN", "header"}
+        assert definition.secret_ids == {"required", "variable", "both", "header"}
+        assert definition.optional_secret_ids == {"maybe", "GIT_AUTH_TOKEN"}
         assert definition.ssh_ids == {"default", "work", "deploy"}
 
 

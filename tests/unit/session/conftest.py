@@ -16,6 +16,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         "DOCKER_AUTH_CONFIG",
         "XDG_STATE_HOME",
         "BUILDKIT_NO_CLIENT_TOKEN",
+        "REGISTRY_USERNAME",
+        "REGISTRY_PASSWORD",
+        "REGISTRY_URL",
     ):
         monkeypatch.delenv(name, raising=False)
     for name in (

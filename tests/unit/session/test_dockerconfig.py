@@ -101,6 +101,54 @@ def test_the_variable_of_ci_systems_goes_first(
     assert lookup.find("other.io") == Credentials("file", "2")
 
 
+def set_variables(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"REGISTRY_{name}", value)
+
+
+@pytest.mark.parametrize("url", ["https://ghcr.io/v2/", "ghcr.io", "http://ghcr.io"])
+def test_the_variables_for_one_registry_go_before_all(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    lookup.write({"auths": {"ghcr.io": packed("file", "1"), "other.io": packed("file", "2")}})
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"ghcr.io": packed("env", "3")}}))
+    set_variables(monkeypatch, USERNAME="me", PASSWORD=SECRET, URL=url)
+    assert lookup.find("ghcr.io") == Credentials("me", SECRET)
+    assert lookup.find("other.io") == Credentials("file", "2")
+    assert lookup.find("registry-1.docker.io") == ANONYMOUS
+    assert lookup.problems == []
+
+
+@pytest.mark.parametrize("more", [{}, {"URL": ""}, {"URL": HUB_KEY}, {"URL": "docker.io"}])
+def test_the_variables_are_for_docker_hub_unless_they_name_another(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    set_variables(monkeypatch, USERNAME="me", PASSWORD=SECRET, **more)
+    assert lookup.find("registry-1.docker.io") == Credentials("me", SECRET)
+    assert lookup.find("ghcr.io") == ANONYMOUS
+
+
+@pytest.mark.parametrize(("given", "missing"), [("USERNAME", "PASSWORD"), ("PASSWORD", "USERNAME")])
+def test_one_variable_without_the_other_is_reported_where_it_matters(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch, given: str, missing: str
+) -> None:
+    lookup.write({"auths": {"ghcr.io": packed("file", "1")}})
+    set_variables(monkeypatch, URL="ghcr.io", **{given: SECRET})
+    assert lookup.find("other.io") == ANONYMOUS
+    assert lookup.problems == []
+    assert lookup.find("ghcr.io") == Credentials("file", "1")
+    problem = lookup.only_problem()
+    assert f"REGISTRY_{missing} is not" in problem.message
+    assert "ghcr.io" in problem.message
+
+
+def test_a_registry_without_a_helper_of_its_own_can_be_left_out(lookup: Lookup) -> None:
+    lookup.helper("all", 'echo \'{"Username":"all","Secret":"s"}\'')
+    lookup.write({"credsStore": "all", "credHelpers": {"a.io": ""}})
+    assert lookup.find("a.io") == ANONYMOUS
+    assert lookup.find("b.io") == Credentials("all", "s")
+
+
 def test_docker_config_names_the_directory(
     lookup: Lookup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
