@@ -6,7 +6,8 @@ util/progress/progressui), with what was seen on the wire of v0.32.2:
 - A vertex update is the whole state that is known, and replaces by digest; a name or inputs left
   out are kept. A step is worked on in intervals, keyed by their start: the same digest completes
   and starts again (first its cache key, then its execution), so the first completion is not the
-  end. What became of a step is what became of its newest interval.
+  end. What became of a step is what became of the interval that ended last: one that is loaded from an
+  imported cache has intervals of its loading inside the one that says that it was cached.
 - States may be collapsed: a completion may come with no start before it, or none at all, as for
   inputs that turned out to be cached when something that needs them was started.
 - An error that ends in "context canceled" is a cancellation.
@@ -92,7 +93,15 @@ class _Vertex:
 
     @property
     def newest(self) -> _Run | None:
-        return self.runs[max(self.runs)] if self.runs else None
+        """The interval that ends last, or has not ended; of those that end together the last to start."""
+        if len(self.runs) < 2:
+            return next(iter(self.runs.values()), None)
+        return max(self.runs.items(), key=_end_and_start)[1]
+
+
+def _end_and_start(item: tuple[int, _Run]) -> tuple[bool, int, int]:
+    start_ns, run = item
+    return run.end_ns is None, run.end_ns or 0, start_ns
 
 
 class _Standing(NamedTuple):

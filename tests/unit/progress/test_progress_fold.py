@@ -370,3 +370,15 @@ def test_one_thread_may_feed_while_another_looks() -> None:
     watcher.join()
     assert build.snapshot(at_ns=0).recent.n_lines == 20 * n_rounds
     assert seen == sorted(seen)
+
+
+def test_a_step_loaded_from_an_imported_cache_is_cached() -> None:
+    digest = "sha256:" + "a" * 64
+    outer = VertexUpdated(digest, name="RUN x", started_ns=10, completed_ns=11, is_cached=True)
+    events = [
+        outer,
+        VertexUpdated(digest, name="RUN x", started_ns=12, completed_ns=20),
+        outer._replace(completed_ns=30),
+    ]
+    (step,) = fold(events).steps
+    assert step.state is StepState.CACHED
