@@ -13,21 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import socket
-import ssl
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from depotlab._rpc.bridge import SocketBridge
 from depotlab._rpc.call import Status
 from depotlab._rpc.endpoint import Endpoint
-from depotlab.errors import LinkError, Unreachable
+from depotlab._rpc.failed import RpcFailed
+from depotlab._rpc.outer import OuterCall, Spare
+from depotlab._rpc.reasons import find_reason
+from depotlab.errors import DepotlabError, LinkError, Unreachable
 
-__all__ = ["Channel", "RpcFailed", "Stream", "call_once"]
+__all__ = ["Channel", "Stream", "call_once"]
 
 MESSAGE_LIMIT_BYTES = 16 << 20
 METADATA_LIMIT_BYTES = 32 << 20
@@ -35,42 +35,30 @@ METADATA_LIMIT_BYTES = 32 << 20
 Metadata = Sequence[tuple[str, str]]
 
 
-class RpcFailed(Exception):
-    """The peer ended a call with a status other than OK.
-
-    Attributes:
-        status: gRPC status code.
-        message: Text of the peer.
-        details: The serialised `google.rpc.Status` of `grpc-status-details-bin`, or empty.
-    """
-
-    def __init__(self, status: Status, message: str, details: bytes = b"") -> None:
-        super().__init__(f"{status.name}: {message}")
-        self.status = status
-        self.message = message
-        self.details = details
-
-
-def _failed(error: grpc.aio.AioRpcError) -> RpcFailed:
+def _failed(error: grpc.aio.AioRpcError, bridge: SocketBridge | None) -> RpcFailed:
     details = b""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             details = value if isinstance(value, bytes) else value.encode("latin-1")
-    return RpcFailed(Status(error.code().value[0]), error.details() or "", details)
+    status = Status(error.code().value[0])
+    told = bridge.failure if bridge is not None and status is Status.UNAVAILABLE else None
+    link = told if isinstance(told, LinkError) else None
+    return RpcFailed(status, error.details() or "", details, link=link)
 
 
 class Stream:
     """One bidirectional stream of whole messages, as bytes."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, bridge: SocketBridge | None = None) -> None:
         self._call = call
+        self._bridge = bridge
 
     async def read(self) -> bytes | None:
         """Return the next message, or None at the end of a stream that ended well."""
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise _failed(error) from error
+            raise _failed(error, self._bridge) from error
         return None if message is grpc.aio.EOF else message
 
     async def write(self, message: bytes) -> None:
@@ -78,7 +66,7 @@ class Stream:
         try:
             await self._call.write(message)
         except grpc.aio.AioRpcError as error:
-            raise _failed(error) from error
+            raise _failed(error, self._bridge) from error
         except asyncio.InvalidStateError as error:
             raise RpcFailed(Status.UNAVAILABLE, "the stream has ended") from error
 
@@ -93,7 +81,7 @@ class Stream:
         try:
             headers = await self._call.initial_metadata()
         except grpc.aio.AioRpcError as error:
-            raise _failed(error) from error
+            raise _failed(error, self._bridge) from error
         return {k: v for k, v in headers or () if isinstance(v, str)}
 
     def cancel(self) -> None:
@@ -102,10 +90,19 @@ class Stream:
 
 
 class Channel:
-    """A connection to one daemon. Cheap to make: nothing is sent before the first call."""
+    """A connection to one daemon. Cheap to make: nothing is sent before the first call.
+
+    grpcio connects to sockets only, so for an endpoint with a dialer a `SocketBridge` is put in front of it.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self._spare = Spare(endpoint)
+        self._bridge: SocketBridge | None = None
+        path = endpoint.socket_path
+        if endpoint.dialer is not None:
+            self._bridge = SocketBridge(endpoint.dialer, address=endpoint.address)
+            path = str(self._bridge.host_path)
         options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
             ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
@@ -115,8 +112,8 @@ class Channel:
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 100),
         ]
-        if endpoint.socket_path:
-            target = f"unix:{endpoint.socket_path}"
+        if path:
+            target = f"unix:{path}"
             options += [("grpc.default_authority", "localhost"), ("grpc.enable_http_proxy", 0)]
         else:
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
@@ -142,6 +139,7 @@ class Channel:
         Raises:
             Unreachable: With the reason that the operating system or TLS gives.
         """
+        self.prepare_bytes()
         try:
             async with asyncio.timeout(timeout_s):
                 state = self._channel.get_state(try_to_connect=True)
@@ -153,11 +151,15 @@ class Channel:
         except TimeoutError:
             raise await self.diagnose(timeout_s=2.0) from None
 
-    async def diagnose(self, *, timeout_s: float = 3.0) -> LinkError:
-        """Find out by hand why the daemon cannot be reached; returns the error to raise."""
-        reason = await asyncio.to_thread(_reason, self.endpoint, timeout_s)
-        message, hint = reason
-        return Unreachable(message, address=self.endpoint.address, hint=hint)
+    async def diagnose(self, *, timeout_s: float = 3.0) -> DepotlabError:
+        """Find out why the daemon cannot be reached; returns the error to raise."""
+        if self._bridge is not None:
+            return self._bridge.failure or Unreachable(
+                f"{self.endpoint.address} does not answer as a BuildKit daemon does.",
+                address=self.endpoint.address,
+                hint="check the address; a slow connection may need more time",
+            )
+        return await asyncio.to_thread(find_reason, self.endpoint, timeout_s=timeout_s)
 
     async def unary(
         self,
@@ -174,16 +176,18 @@ class Channel:
         try:
             answer: bytes = await call
         except grpc.aio.AioRpcError as error:
-            raise _failed(error) from error
+            raise _failed(error, self._bridge) from error
         return answer
 
     def open_unary_stream(self, method: str, request: bytes, *, metadata: Metadata = ()) -> Stream:
         """One request, many answers, read with `Stream.read`."""
-        return Stream(self._channel.unary_stream(method)(request, metadata=tuple(metadata)))
+        call = self._channel.unary_stream(method)(request, metadata=tuple(metadata))
+        return Stream(call, self._bridge)
 
     def open_stream(self, method: str, *, metadata: Metadata = ()) -> Stream:
         """Many messages in both directions."""
-        return Stream(self._channel.stream_stream(method)(metadata=tuple(metadata)))
+        call = self._channel.stream_stream(method)(metadata=tuple(metadata))
+        return Stream(call, self._bridge)
 
     async def stream(
         self, method: str, request: bytes, *, metadata: Metadata = ()
@@ -196,9 +200,31 @@ class Channel:
         finally:
             call.cancel()
 
+    async def open_bytes(self, method: str, *, metadata: Metadata = ()) -> OuterCall:
+        """Begin a call that carries a stream of bytes, on a connection of its own. The caller closes it.
+
+        Raises:
+            LinkError: A new connection was needed and could not be made.
+        """
+        call = await self._spare.take()
+        try:
+            await call.open(method, metadata)
+        except BaseException:
+            await call.close()
+            raise
+        return call
+
+    def prepare_bytes(self) -> None:
+        """Begin to dial the connection that the next `open_bytes` will use, if none waits."""
+        if self.endpoint.session_dialer is None:
+            self._spare.fill()
+
     async def close(self) -> None:
         """Close at once; running calls end with CANCELLED."""
+        await self._spare.close()
         await self._channel.close()
+        if self._bridge is not None:
+            await self._bridge.close()
 
 
 def call_once(endpoint: Endpoint, method: str, request: bytes, *, timeout_s: float) -> bytes:
@@ -207,6 +233,8 @@ def call_once(endpoint: Endpoint, method: str, request: bytes, *, timeout_s: flo
     Raises:
         LinkError: Nothing answered within `timeout_s`.
     """
+    if endpoint.dialer is not None:
+        return asyncio.run(_call_over_bridge(endpoint, method, request, timeout_s=timeout_s))
     path = endpoint.socket_path
     target = f"unix:{path}" if path else f"{endpoint.host}:{endpoint.port}"
     options = [("grpc.default_authority", "localhost"), ("grpc.use_local_subchannel_pool", 1)]
@@ -214,93 +242,18 @@ def call_once(endpoint: Endpoint, method: str, request: bytes, *, timeout_s: flo
         try:
             answer: bytes = channel.unary_unary(method)(request, timeout=timeout_s)
         except grpc.RpcError as error:
-            message, hint = _reason(endpoint, 1.0)
-            raise Unreachable(message, address=endpoint.address, hint=hint) from error
+            raise find_reason(endpoint, timeout_s=1.0) from error
     return answer
 
 
-def _reason(endpoint: Endpoint, timeout_s: float) -> tuple[str, str]:
-    """Say why a connection fails and what to try. Blocks; opens and closes a plain socket."""
-    path = endpoint.socket_path
-    where = endpoint.address
+async def _call_over_bridge(
+    endpoint: Endpoint, method: str, request: bytes, *, timeout_s: float
+) -> bytes:
+    channel = Channel(endpoint)
     try:
-        if path:
-            with socket.socket(socket.AF_UNIX) as plain:
-                plain.settimeout(timeout_s)
-                plain.connect(path)
-        else:
-            with socket.create_connection((endpoint.host, endpoint.port), timeout_s) as plain:
-                if endpoint.tls is not None:
-                    return _tls_reason(endpoint, plain)
-    except FileNotFoundError:
-        return (
-            f"No BuildKit daemon at {where}: the socket does not exist.",
-            "start the daemon, or use depotlab.local() for an engine on this computer",
-        )
-    except PermissionError:
-        owner = _owner(path)
-        return (
-            f"No permission to use the BuildKit socket {path}{owner}.",
-            "join the group that owns the socket, or use depotlab.local() for an engine of your own",
-        )
-    except ConnectionRefusedError:
-        what = "the socket exists, but nobody listens" if path else "the connection was refused"
-        return (
-            f"No BuildKit daemon at {where}: {what}.",
-            "start the daemon, and check the address",
-        )
-    except socket.gaierror as error:
-        return (
-            f"The host of {where} cannot be found: {error.strerror}.",
-            "check the spelling and the network",
-        )
-    except TimeoutError:
-        return (
-            f"{where} did not answer within {timeout_s:g} s.",
-            "check the address, the firewall and the network",
-        )
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "error")
-        return (
-            f"{where} cannot be reached: {error.strerror or error} ({name}).",
-            "check the address",
-        )
-    return (
-        f"{where} accepts connections, but does not speak gRPC as a BuildKit daemon does.",
-        "check that it is buildkitd, and whether it expects TLS (pass tls=depotlab.TLS(...))",
-    )
-
-
-def _tls_reason(endpoint: Endpoint, plain: socket.socket) -> tuple[str, str]:
-    tls = endpoint.tls
-    assert tls is not None
-    context = ssl.create_default_context(cadata=tls.ca.decode("ascii") if tls.ca else None)
-    context.set_alpn_protocols(["h2"])
-    where = endpoint.address
-    try:
-        with context.wrap_socket(plain, server_hostname=tls.server_name or endpoint.host) as secure:
-            if secure.selected_alpn_protocol() != "h2":
-                return f"{where} speaks TLS, but not HTTP/2.", "check that it is buildkitd"
-    except ssl.SSLCertVerificationError as error:
-        return (
-            f"The certificate of {where} is not accepted: {error.verify_message}.",
-            "pass the authority that signed it as TLS(ca=...), and its name as server_name=",
-        )
-    except OSError as error:
-        return (
-            f"TLS with {where} failed: {error.strerror or error}.",
-            "check that the daemon expects TLS, and which client certificate it accepts",
-        )
-    return (
-        f"{where} ended the connection after the TLS handshake.",
-        "the daemon probably wants another client certificate: check TLS(cert=..., key=...)",
-    )
-
-
-def _owner(path: str) -> str:
-    """Describe who owns a socket, as ` (mode 0660, owner 0:998)`, or nothing when unknown."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return ""
-    return f" (mode {found.st_mode & 0o7777:04o}, owner {found.st_uid}:{found.st_gid})"
+        await channel.ready(timeout_s=timeout_s)
+        return await channel.unary(method, request, timeout_s=timeout_s)
+    except RpcFailed as failure:
+        raise await channel.diagnose() from failure
+    finally:
+        await channel.close()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from depotlab._docker import DockerHost
+from depotlab._rpc.transport import Dialer, Transport
 from depotlab.errors import UsageError
 
-__all__ = ["TLS", "Endpoint"]
+__all__ = ["TLS", "Endpoint", "SessionDialer"]
 
 DEFAULT_ADDRESS = "unix:///run/buildkit/buildkitd.sock"
+
+SessionDialer = Callable[[Sequence[tuple[str, str]]], Awaitable[Transport]]
+"""Opens a connection that is a session's own, given the session's metadata; the daemon speaks first on it."""
 
 
 def _pem(value: bytes | str | Path | None, what: str) -> bytes | None:
@@ -71,6 +77,34 @@ class TLS:
         object.__setattr__(self, "key", _pem(key, "key"))
         object.__setattr__(self, "server_name", server_name)
 
+    @classmethod
+    def from_dir(cls, path: str | Path, *, server_name: str = "") -> TLS:
+        """Read the files of a directory, by the names that `buildctl --tlsdir` knows.
+
+        Args:
+            path: Directory with `ca.pem` or `ca.crt`, `cert.pem` or `tls.crt`, `key.pem` or `tls.key`.
+            server_name: Name the daemon's certificate must have, when the address has another.
+
+        Raises:
+            UsageError: One of the three is missing, or is no PEM.
+
+        Example:
+            >>> TLS.from_dir("~/.config/buildkit")  # doctest: +SKIP
+            TLS(ca=…, cert=…, key=…)
+        """
+        host_dir = Path(path).expanduser()
+        found = []
+        for names in (("ca.pem", "ca.crt"), ("cert.pem", "tls.crt"), ("key.pem", "tls.key")):
+            host_file = next((host_dir / n for n in names if (host_dir / n).exists()), None)
+            if host_file is None:
+                raise UsageError(
+                    f"TLS.from_dir({str(path)!r}): there is neither {names[0]} nor {names[1]} in it.",
+                    hint="pass the files one by one: TLS(ca=..., cert=..., key=...)",
+                )
+            found.append(host_file)
+        ca, cert, key = found
+        return cls(ca=ca, cert=cert, key=key, server_name=server_name)
+
     def __repr__(self) -> str:
         shown = [f"{n}=…" for n in ("ca", "cert", "key") if getattr(self, n) is not None]
         if self.server_name:
@@ -80,17 +114,30 @@ class TLS:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One daemon.
+    """One daemon. Made from any address by `endpoint_at`; directly for the two kinds of sockets.
 
     Attributes:
-        address: `unix:///absolute/path` or `tcp://host:port`.
+        address: `unix:///absolute/path` or `tcp://host:port`; with a dialer, what messages call it.
         tls: For `tcp` only; None is plain HTTP/2.
+        dialer: Opens one connection, for daemons that are not behind a socket of their own.
+        session_dialer: Opens the connection of a session, for daemons that want it apart from the others.
+        docker: The engine, when the daemon is a Docker Engine's own BuildKit.
     """
 
     address: str
     tls: TLS | None = None
+    dialer: Dialer | None = field(default=None, repr=False)
+    session_dialer: SessionDialer | None = field(default=None, repr=False)
+    docker: DockerHost | None = None
 
     def __post_init__(self) -> None:
+        if self.dialer is not None:
+            if self.tls is not None:
+                raise UsageError(
+                    f"tls= does not go with {self.address}.",
+                    hint="leave tls= out: what connects brings its own security",
+                )
+            return
         url = urlsplit(self.address)
         if url.scheme == "unix":
             if not self.socket_path.startswith("/"):
@@ -114,7 +161,8 @@ class Endpoint:
         else:
             raise UsageError(
                 f"{self.address!r} is not an address of a BuildKit daemon.",
-                hint="use unix:///path/to/buildkitd.sock or tcp://host:port",
+                hint="use unix:///path/to/buildkitd.sock, tcp://host:port, docker://, ssh://host, "
+                "docker-container://NAME, podman-container://NAME, nerdctl-container://NAME or kube-pod://POD",
             )
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import unavailable
+from tests.support import dockerd as docker_support
+from tests.support.certificates import Authority
 
 
 @dataclass
@@ -34,3 +40,36 @@ def http_folder(tmp_path_factory) -> Iterator[HttpFolder]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def private_folder() -> Iterator[Path]:
+    """A folder for daemons of this test run; short, because sockets live in it."""
+    path = Path(tempfile.mkdtemp(prefix="dld-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def dockerd(private_folder: Path) -> Iterator[docker_support.Dockerd]:
+    """A Docker Engine of the test run's own, with busybox; on its unix socket, and on TCP with TLS."""
+    if reason := docker_support.why_not():
+        unavailable(reason)
+    root = private_folder / "docker"
+    root.mkdir()
+    authority = Authority()
+    server = authority.write(root / "server", "engine")
+    authority.write(root / "client", "client")
+    with docker_support.running_dockerd(root, certificates=server) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def podman(private_folder: Path) -> Iterator[docker_support.DockerEngine]:
+    """A client of podman's service, run for this test run only."""
+    if reason := docker_support.why_not("podman", "conmon"):
+        unavailable(reason)
+    root = private_folder / "podman"
+    root.mkdir()
+    with docker_support.running_podman(root) as running:
+        yield running

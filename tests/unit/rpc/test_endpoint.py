@@ -64,3 +64,20 @@ def test_tls_does_not_go_with_a_socket():
 
 def test_endpoints_survive_pickling():
     assert pickle.loads(pickle.dumps(Endpoint("tcp://h:1"))) == Endpoint("tcp://h:1")
+
+
+@pytest.mark.parametrize(
+    "names", [("ca.pem", "cert.pem", "key.pem"), ("ca.crt", "tls.crt", "tls.key")]
+)
+def test_a_folder_of_certificates_has_the_names_that_buildctl_knows(tmp_path, names):
+    for name, text in zip(names, (PEM, PEM, KEY), strict=True):
+        (tmp_path / name).write_text(text)
+    assert TLS.from_dir(tmp_path, server_name="b") == TLS(
+        ca=PEM, cert=PEM, key=KEY, server_name="b"
+    )
+
+
+def test_a_folder_that_lacks_one_says_which(tmp_path):
+    (tmp_path / "ca.pem").write_text(PEM)
+    with pytest.raises(UsageError, match=r"neither cert\.pem nor tls\.crt"):
+        TLS.from_dir(tmp_path)
