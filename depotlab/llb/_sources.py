@@ -219,9 +219,10 @@ def oci_layout(
     """Return the file system of an image in an OCI layout that the session serves.
 
     Args:
-        ref: `NAME@sha256:…`; the name is free.
+        ref: `NAME@sha256:…`. The name is free, but has to have a slash, such as `layout/base`.
         session_id: The session to ask, if not that of the build.
-        store_id: The content store to ask, if not the one called NAME.
+        store_id: The content store to ask: the name under which the build is given the layout,
+            `build(..., oci_layouts={"layout/base": "dir"})`. Daemons do not take NAME for it.
         layer_limit: Take only the lowest layers.
         checksum: Accepted, but BuildKit v0.32.2 does not write it.
         options: See `OpOptions`.
