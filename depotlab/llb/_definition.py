@@ -31,6 +31,7 @@ class Definition(Drawn):
 
     __slots__ = (
         "__dict__",
+        "_hide",
         "_source",
         "_wheres",
         "data",
@@ -52,6 +53,7 @@ class Definition(Drawn):
         source: bytes | None,
         host_paths: Mapping[str, Path],
         wheres: Mapping[str, Where],
+        hide: tuple[str, ...] = (),
     ) -> None:
         self.data: tuple[bytes, ...] = tuple(data)
         self.digests: tuple[str, ...] = tuple(digests)
@@ -61,6 +63,7 @@ class Definition(Drawn):
         self.locals: Mapping[str, Path] = MappingProxyType(dict(host_paths))
         self._source = source
         self._wheres = wheres
+        self._hide = hide
 
     @classmethod
     def empty(cls) -> Self:
@@ -84,7 +87,7 @@ class Definition(Drawn):
     @functools.cached_property
     def locations(self) -> Mapping[str, SourceLocation]:
         """The line that made each op, by digest, where it is known."""
-        locate = Locator()
+        locate = Locator(self._hide)
         return MappingProxyType({digest: locate(where) for digest, where in self._wheres.items()})
 
     @functools.cached_property

@@ -46,6 +46,7 @@ def marshal(
     resources: Any,
     caps: Iterable[str] | None,
     source: str,
+    hide: Iterable[str],
 ) -> Definition:
     """See `State.marshal`."""
     choice("source", source, _SOURCES)
@@ -73,6 +74,7 @@ def marshal(
         base,
         description is not None,
         source == "calls",
+        strings("hide", hide),
     )
     return call.definition(state)
 
@@ -88,6 +90,7 @@ class _Call:
     base: OpMetadata
     shares_description: bool
     with_calls: bool
+    hide: tuple[str, ...]
 
     def definition(self, state: State, depth: int = 0) -> Definition:
         ordered = self._encode(state)
@@ -117,6 +120,7 @@ class _Call:
             source=self._source(ops, digests, wheres, depth),
             host_paths=_host_paths(ops),
             wheres=wheres,
+            hide=self.hide,
         )
 
     def _encode(self, state: State) -> tuple[Context, list[Op], dict[str, bytes], list[str]] | None:
@@ -199,7 +203,7 @@ class _Call:
         if depth > _MAX_SOURCE_DEPTH:
             refuse(f"source maps are nested more than {_MAX_SOURCE_DEPTH} deep.")
         collector = Collector()
-        lines = CallLines(wheres) if self.with_calls else None
+        lines = CallLines(wheres, self.hide) if self.with_calls else None
         for op, digest in zip(ops, digests, strict=True):
             locations: tuple[Location, ...] = op.constraints.locations
             if lines is not None and not locations and op.where is not None:

@@ -334,6 +334,7 @@ class State(Described, Drawn):
         resources: Any = None,
         caps: Iterable[str] | None = None,
         source: str = "explicit",
+        hide: Iterable[str] = (),
     ) -> Definition:
         """Return the graph in the form that BuildKit reads, with the digests that the Go client gives.
 
@@ -349,7 +350,8 @@ class State(Described, Drawn):
             resources: For all ops that have none.
             caps: What the daemon can do, if it is known. Without `exec.meta.setsdefaultpath` every run gets a PATH.
             source: `explicit` writes the source locations given to ops, as the Go client does;
-                `calls` adds, for ops without, the line of code that made them.
+                `calls` adds, for ops without, the line of code that made them, with the file or cell around it.
+            hide: Texts to leave out of that code, such as secrets. Passwords in URLs are left out in any case.
 
         Raises:
             GraphError: The graph cannot be built.
@@ -368,6 +370,7 @@ class State(Described, Drawn):
             resources=resources,
             caps=caps,
             source=source,
+            hide=hide,
         )
 
     @property

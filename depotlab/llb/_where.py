@@ -10,7 +10,9 @@ from __future__ import annotations
 import itertools
 import linecache
 import os
+import re
 import sys
+from collections.abc import Iterable
 from types import CodeType, FrameType
 
 from depotlab.errors import SourceLocation
@@ -61,10 +63,23 @@ def caller() -> Where | None:
     return None
 
 
-class Locator:
-    """Looks places up, each file and each call once. Reads the sources through `linecache`."""
+_URL_PASSWORD = re.compile(r"(://[^\s/@:'\"]*):[^\s/@'\"]+@")
+_MIN_HIDDEN = 4  # shorter ones are found in every text
+_DOTS = "•••"
 
-    def __init__(self) -> None:
+
+class Locator:
+    """Looks places up, each file and each call once. Reads the sources through `linecache`.
+
+    What it returns of a file is shown in errors, and sent to daemons, which keep it in their history. So
+    passwords in URLs are left out of it, and what the caller names.
+
+    Args:
+        hide: Further texts to leave out, such as a secret that was written in the same cell.
+    """
+
+    def __init__(self, hide: Iterable[str] = ()) -> None:
+        self._hide = sorted((one for one in hide if len(one) >= _MIN_HIDDEN), key=len)[::-1]
         self._files: dict[str, tuple[str, str]] = {}  # shown name and text, by file name
         self._found: dict[tuple[int, int], SourceLocation] = {}
 
@@ -85,7 +100,10 @@ class Locator:
     def _file(self, filename: str) -> tuple[str, str]:
         found = self._files.get(filename)
         if found is None:
-            text = "".join(linecache.getlines(filename))
+            text = _URL_PASSWORD.sub(rf"\1:{_DOTS}@", "".join(linecache.getlines(filename)))
+            for one in self._hide:
+                # A line break in it must stay one, or the lines below would move.
+                text = text.replace(one, _DOTS + "\n" * one.count("\n"))
             found = self._files[filename] = display_name(filename), text
         return found
 

@@ -15,10 +15,15 @@ _LINES_AROUND = 20
 
 
 class CallLines:
-    """Makes one source map for each file that ops were made in."""
+    """Makes one source map for each file that ops were made in.
 
-    def __init__(self, wheres: Mapping[str, Where]) -> None:
-        self._locate = Locator()
+    Args:
+        wheres: Places by digest.
+        hide: See `Locator`.
+    """
+
+    def __init__(self, wheres: Mapping[str, Where], hide: Iterable[str] = ()) -> None:
+        self._locate = Locator(hide)
         files: dict[str, list[SourceLocation]] = {}
         for where in wheres.values():
             found = self._locate(where)

@@ -218,3 +218,31 @@ def test_a_source_that_is_gone_leaves_the_line() -> None:
     (found,) = locations(scope["state"])
     assert (found.filename, found.line, found.text) == ("/nowhere/gone.py", 3, "")
     assert messages(scope["state"], source="calls")
+
+
+def test_secrets_in_the_users_code_are_left_out_of_what_is_sent_and_shown() -> None:
+    cell = """
+        token, url = "hunter2hunter2", "https://me:pass-word@host/x"
+        state = llb.image("busybox").run("make")
+    """
+    state = run_cell(cell, "<a cell with secrets>")["state"]
+    definition = state.marshal("linux/amd64", source="calls", hide=["hunter2hunter2"])
+    sent = definition.to_bytes()
+    assert b"hunter2" not in sent
+    assert b"pass-word" not in sent
+    shown = next(iter(definition.locations.values())).text
+    assert 'token, url = "•••", "https://me:•••@host/x"' in shown
+
+
+def test_a_hidden_text_of_several_lines_moves_no_line() -> None:
+    cell = """
+        KEY = '''aaaa
+        bbbb
+        cccc'''
+        state = llb.image("x").run("y")
+    """
+    state = run_cell(cell, "<a cell with a key>")["state"]
+    definition = state.marshal("linux/amd64", source="calls", hide=["aaaa\nbbbb\ncccc"])
+    place = next(iter(definition.locations.values()))
+    assert place.text.splitlines()[place.line - 1].startswith("state = ")
+    assert "bbbb" not in place.text
