@@ -332,6 +332,7 @@ def _entries(blob: IO[bytes]) -> Iterator[LayerFile]:
         fileobj=plain, mode="r|", bufsize=_PIECE_BYTES, errors="surrogateescape"
     ) as tar:
         for member in tar:
+            tar.members.clear()  # type: ignore[attr-defined]  # it keeps every header, for looking back
             digest = ""
             if member.isreg() and (content := tar.extractfile(member)) is not None:
                 found = hashlib.sha256()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from depotlab._proto import control_pb2, worker_pb2
-from depotlab._rpc import Channel, Endpoint, RpcFailed, Status, call_once
+from depotlab._rpc import Channel, RpcFailed, Status, call_once, endpoint_at
 from depotlab.buildkit.faults import from_failure
 from depotlab.errors import ProtocolError
 
@@ -90,7 +90,7 @@ def info(address: str, *, timeout_s: float = 10.0) -> DaemonInfo:
         LinkError: Nothing answers at the address within `timeout_s`.
     """
     request = control_pb2.InfoRequest().SerializeToString()
-    return _info(call_once(Endpoint(address), CONTROL + "Info", request, timeout_s=timeout_s))
+    return _info(call_once(endpoint_at(address), CONTROL + "Info", request, timeout_s=timeout_s))
 
 
 async def list_workers(channel: Channel, *, timeout_s: float = 10.0) -> tuple[Worker, ...]:

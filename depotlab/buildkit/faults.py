@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from depotlab._proto import rpcstatus_pb2
 from depotlab._rpc import RpcFailed, Status
+from depotlab.buildkit.refusals import disk_full, refused
 from depotlab.errors import (
     BuildCanceled,
     ConnectionLost,
@@ -87,14 +88,26 @@ def _location(value: dict[str, Any]) -> SourceLocation | None:
     ranges = value.get("ranges") or []
     if not ranges:
         return None
-    start = (ranges[0].get("start") or {}).get("line", 0)
-    end = (ranges[-1].get("end") or {}).get("line", start)
+    start = _line(ranges[0].get("start"))
+    end = _line(ranges[-1].get("end")) or start
     text = base64.b64decode(info.get("data") or "").decode("utf-8", "replace")
     return SourceLocation(str(info.get("filename") or "?"), int(start), int(end), text)
 
 
-_EXIT_CODE = re.compile(r"did not complete successfully: exit code: (\d+)")
-_PROCESS = re.compile(r'process "(.*)" did not complete successfully', re.DOTALL)
+def _line(position: dict[str, Any] | None) -> int:
+    """Daemons before 0.11 write the field with a capital."""
+    found = position or {}
+    return int(found.get("line") or found.get("Line") or 0)
+
+
+# The second form is that of daemons before 0.9.
+_EXIT_CODE = re.compile(
+    r"(?:did not complete successfully|executor failed running \[.*\]): exit code: (\d+)", re.DOTALL
+)
+_PROCESS = re.compile(
+    r'process "(.*)" did not complete successfully|executor failed running \[(.*)\]: exit code',
+    re.DOTALL,
+)
 _SOURCE = re.compile(r"failed to resolve source metadata for (\S+): ")
 _PUSH = re.compile(r"failed to push (\S+): |failed commit on ref|error writing manifest")
 _URL_HOST = re.compile(r"https?://([^/\s\"]+)")
@@ -107,16 +120,20 @@ _NETWORK = re.compile(
     r"dial tcp|no such host|connection refused|i/o timeout|TLS handshake|network is unreachable|"
     r"server gave HTTP response to HTTPS client|x509:|EOF$|server misbehaving"
 )
+_NO_SESSION = re.compile(r"no active session for \S+: context deadline exceeded")
 _NOT_THERE = re.compile(r'failed to calculate checksum of ref \S+: "([^"]+)": not found')
 
 
-def from_failure(failure: RpcFailed, *, address: str, building: bool = False) -> DepotlabError:
+def from_failure(
+    failure: RpcFailed, *, address: str, building: bool = False, step: str = ""
+) -> DepotlabError:
     """Return the error to raise for a call that the daemon (or the lack of one) ended.
 
     Args:
         failure: As `_rpc` reports it.
         address: Of the daemon, for messages.
         building: True when a build was running, which makes a lost connection `ConnectionLost`.
+        step: Name of the step that failed with the same words, when one did.
     """
     details = parse_details(failure.details)
     text = failure.message.removeprefix("failed to solve: ")
@@ -129,6 +146,12 @@ def from_failure(failure: RpcFailed, *, address: str, building: bool = False) ->
             address=address,
             hint="finished steps are in the daemon's cache: when it is back, build again",
         )
+    if _NO_SESSION.search(text):
+        return ConnectionLost(
+            f"The daemon at {address} had lost the session of the build.",
+            address=address,
+            hint="the network is slow, or this computer slept: build again, finished steps are in the cache",
+        )
     common: dict[str, Any] = {
         "code": failure.status.name,
         "locations": details.locations,
@@ -139,7 +162,7 @@ def from_failure(failure: RpcFailed, *, address: str, building: bool = False) ->
         exit_code = int(found[1])
     if exit_code is not None:
         process = _PROCESS.search(text)
-        step = process[1] if process else text
+        step = (process[1] or process[2]) if process else text
         return StepFailed(
             f"The step {step!r} failed with exit code {exit_code}.",
             step=step,
@@ -147,6 +170,10 @@ def from_failure(failure: RpcFailed, *, address: str, building: bool = False) ->
             hint=_exit_hint(exit_code),
             **common,
         )
+    if full := disk_full(text):
+        return DaemonError(full.message, hint=full.hint, **common)
+    if step.startswith("exporting cache"):
+        return _cache_error(text, step, common)
     return (
         _registry_error(text, common)
         or _dockerfile_error(text, details, common)
@@ -204,6 +231,29 @@ def _registry_error(text: str, common: dict[str, Any]) -> DaemonError | None:
     )
 
 
+def _cache_error(text: str, step: str, common: dict[str, Any]) -> DaemonError:
+    """The build itself succeeded, and its outputs may be there: only the cache could not be written."""
+    kind = step.removeprefix("exporting cache").removeprefix(" to ") or "its destination"
+    anyway = "pass ignore_error=True to the cache to let builds succeed without it"
+    url = _URL_HOST.search(text)
+    known = refused(text)
+    if known is not None:
+        return DaemonError(
+            f"The cache was not exported: {known.message}", hint=known.hint, **common
+        )
+    if url is None:
+        return DaemonError(f"The cache was not exported to {kind}: {text}", hint=anyway, **common)
+    if _NETWORK.search(text):
+        hint = f"check the network and the name {url[1]}; or {anyway}"
+    elif _DENIED.search(text):
+        hint = f"log in to {url[1]}, or pass auth={{{url[1]!r}: (user, password)}}; or {anyway}"
+    else:
+        hint = anyway
+    return RegistryError(
+        f"The cache was not exported to {url[1]}: {_last(text)}", host=url[1], hint=hint, **common
+    )
+
+
 def _dockerfile_error(
     text: str, details: Details, common: dict[str, Any]
 ) -> DockerfileError | None:
@@ -225,10 +275,9 @@ def _other(text: str, common: dict[str, Any]) -> DaemonError:
             hint="a build sees only the files of its context that no ignore rule drops, and of its stages",
             **common,
         )
-    hint = ""
-    if "entitlement" in text:
-        hint = "allow it in the daemon's configuration, and ask for it in the build"
-    return DaemonError(text or "The daemon gave no reason.", hint=hint, **common)
+    if known := refused(text):
+        return DaemonError(known.message, hint=known.hint, **common)
+    return DaemonError(text or "The daemon gave no reason.", **common)
 
 
 def _last(text: str) -> str:

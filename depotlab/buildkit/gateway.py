@@ -8,15 +8,21 @@ Every call names the build in its metadata. `Return` is sent exactly once, by `B
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from depotlab._proto import gateway_pb2, ops_pb2, rpcstatus_pb2
 from depotlab._rpc import Channel, RpcFailed, Status
 
-__all__ = ["Bridge", "ResolvedImage"]
+__all__ = ["LLB_BRIDGE", "Bridge", "ResolvedImage", "build_metadata"]
 
 LLB_BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
+
+
+def build_metadata(ref: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that names the build a gateway call is for."""
+    return (("buildkit-controlapi-buildid", ref),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,28 @@ class ResolvedImage:
 
 
 class Bridge:
-    """The gateway calls of one build."""
+    """The gateway calls of one build.
 
-    def __init__(self, channel: Channel, ref: str) -> None:
+    Args:
+        channel: The connection on which the build was asked for.
+        ref: Name of the build.
+        cache_imports: Where our solves look for cached steps, as (type, attributes); the outer Solve's own
+            list does not reach them.
+        can_evaluate: False for daemons that put a solve off until its result is used.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        ref: str,
+        *,
+        cache_imports: Sequence[tuple[str, Mapping[str, str]]] = (),
+        can_evaluate: bool = True,
+    ) -> None:
         self._channel = channel
-        self._metadata = (("buildkit-controlapi-buildid", ref),)
+        self._metadata = build_metadata(ref)
+        self._cache_imports = cache_imports
+        self._can_evaluate = can_evaluate
 
     async def _call(self, method: str, request: bytes) -> bytes:
         return await self._channel.unary(LLB_BRIDGE + method, request, metadata=self._metadata)
@@ -71,17 +94,46 @@ class Bridge:
             definition: A serialised `pb.Definition`.
         """
         request = gateway_pb2.SolveRequest(
-            allowResultReturn=True, allowResultArrayRef=True, Evaluate=True
+            allowResultReturn=True, allowResultArrayRef=True, Evaluate=self._can_evaluate
         )
         request.Definition.ParseFromString(definition)
+        for kind, attrs in self._cache_imports:
+            request.CacheImports.add(Type=kind, Attrs=attrs)
         answer = gateway_pb2.SolveResponse.FromString(
             await self._call("Solve", request.SerializeToString())
         )
-        return answer.result.ref.id
+        ref = answer.result.ref.id
+        if ref and not self._can_evaluate:
+            # Looking at the result makes it. Source: moby/buildkit `frontend/gateway/grpcclient/client.go`.
+            look = gateway_pb2.StatFileRequest(Ref=ref, Path=".")
+            await self._call("StatFile", look.SerializeToString())
+        return ref
 
     async def finish(self, ref: str, metadata: Mapping[str, bytes]) -> None:
         """Return a result: the reference of one platform, and its metadata."""
         result = gateway_pb2.Result(ref=gateway_pb2.Ref(id=ref), metadata=metadata)
+        await self._call("Return", gateway_pb2.ReturnRequest(result=result).SerializeToString())
+
+    async def finish_all(self, refs: Mapping[str, str], metadata: Mapping[str, bytes]) -> None:
+        """Return a result for several platforms.
+
+        Args:
+            refs: References by platform, such as `linux/arm64`.
+            metadata: Keys that are one platform's end in `/` and its name.
+        """
+        platforms = []
+        for name in refs:
+            os_name, _, rest = name.partition("/")
+            architecture, _, variant = rest.partition("/")
+            platform = {"architecture": architecture, "os": os_name}
+            if variant:
+                platform["variant"] = variant
+            platforms.append({"ID": name, "Platform": platform})
+        # Source: moby/buildkit `exporter/containerimage/exptypes/types.go`.
+        listed = json.dumps({"Platforms": platforms}, separators=(",", ":")).encode()
+        result = gateway_pb2.Result(metadata={**metadata, "refs.platforms": listed})
+        for name, ref in refs.items():
+            result.refs.refs[name].id = ref
         await self._call("Return", gateway_pb2.ReturnRequest(result=result).SerializeToString())
 
     async def fail(self, failure: RpcFailed) -> None:

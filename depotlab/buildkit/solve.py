@@ -14,18 +14,20 @@ Source: moby/buildkit `client/solve.go`, `control/control.go`.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from depotlab._proto import control_pb2
 from depotlab._rpc import Channel, InnerServer, RpcFailed, Status
 from depotlab._session import Session
+from depotlab.buildkit.caps import known_capabilities
 from depotlab.buildkit.control import CONTROL
 from depotlab.buildkit.faults import from_failure
 from depotlab.buildkit.gateway import Bridge
-from depotlab.buildkit.tunnel import Tunnel
+from depotlab.buildkit.needs import require, spec_needs
+from depotlab.buildkit.remarks import Remarks
+from depotlab.buildkit.spec import SolveSpec, solve_request
+from depotlab.buildkit.tunnel import Tunnel, open_session
 from depotlab.errors import (
     BuildCanceled,
     ConnectionLost,
@@ -34,10 +36,9 @@ from depotlab.errors import (
     ProtocolError,
     StepFailed,
 )
-from depotlab.export import Output
 from depotlab.progress import BytesMoved, Event, WarningRaised, clock_read, decode
 
-__all__ = ["SolveSpec", "new_ref", "solve"]
+__all__ = ["solve"]
 
 STATUS_SILENCE_S = 5.0
 """How long Status may be silent after Solve has returned. The Go client waits as long."""
@@ -48,56 +49,14 @@ STATUS_NEVER_S = 0.5
 LINK_SILENCE_S = 60.0
 """Silence on the session after which the link counts as dead: twelve missed health questions."""
 
+SESSION_GRACE_S = 2.0
+"""How long Solve may take to tell why the session has ended."""
+
 STATUS_BATCH_S = 0.02
 """Status is decoded so often at most. A short build has most of its messages while the daemon waits for our
 files, and each would delay them; no view draws more often than ten times a second."""
 
 OnEvents = Callable[[list[Event]], None]
-
-
-def new_ref() -> str:
-    """Return a new name for a build. A name must not come back within ten seconds."""
-    return secrets.token_hex(13)
-
-
-@dataclass(frozen=True, slots=True)
-class SolveSpec:
-    """What to ask of the daemon.
-
-    Attributes:
-        ref: Name of the build, unique.
-        frontend: `dockerfile.v0`, `gateway.v0`, or empty when `run` is the frontend.
-        attrs: Options of the frontend.
-        inputs: Serialised definitions by input name.
-        exporters: What to make of the result; their order gives the exporter ids of the session.
-        entitlements: Rights that the daemon must grant, such as `network.host`.
-        run: A frontend of ours, which calls the gateway and must end with `Bridge.finish`.
-    """
-
-    ref: str
-    frontend: str = ""
-    attrs: Mapping[str, str] = field(default_factory=dict)
-    inputs: Mapping[str, bytes] = field(default_factory=dict)
-    exporters: Sequence[Output] = ()
-    entitlements: Sequence[str] = ()
-    run: Callable[[Bridge], Awaitable[None]] | None = None
-
-
-def _request(spec: SolveSpec, session_id: str) -> bytes:
-    request = control_pb2.SolveRequest(
-        Ref=spec.ref,
-        Session=session_id,
-        Frontend=spec.frontend,
-        FrontendAttrs=spec.attrs,
-        Entitlements=spec.entitlements,
-        Exporters=[control_pb2.Exporter(Type=o.type, Attrs=o.attrs) for o in spec.exporters],
-    )
-    for name, definition in spec.inputs.items():
-        request.FrontendInputs[name].ParseFromString(definition)
-    if spec.exporters:  # daemons before 0.13 read only these two
-        request.ExporterDeprecated = spec.exporters[0].type
-        request.ExporterAttrsDeprecated.update(spec.exporters[0].attrs)
-    return request.SerializeToString()
 
 
 async def solve(
@@ -115,15 +74,24 @@ async def solve(
         The daemon's answer by key, such as `containerimage.digest`.
 
     Raises:
+        UsageError: The daemon is too old for what the build asks for. Nothing was sent.
         DepotlabError: The build failed; what is known of the cause is in the type and the fields.
         asyncio.CancelledError: The task was cancelled; the build has been cancelled on the daemon.
     """
-    return await _Build(channel, spec, session, on_events).run()
+    await require(channel, spec_needs(spec), plan=spec.plan)
+    # With a connection in waiting this sends the first bytes and returns: one flight with what follows.
+    tunnel = await open_session(channel, session.metadata())
+    return await _Build(channel, spec, session, on_events, tunnel).run()
 
 
 class _Build:
     def __init__(
-        self, channel: Channel, spec: SolveSpec, session: Session, on_events: OnEvents
+        self,
+        channel: Channel,
+        spec: SolveSpec,
+        session: Session,
+        on_events: OnEvents,
+        tunnel: Tunnel,
     ) -> None:
         self.channel = channel
         self.spec = spec
@@ -132,7 +100,8 @@ class _Build:
         self.address = channel.endpoint.address
         self.status_at_s: float | None = None
         self.undecoded: list[bytes] = []
-        self.tunnel = Tunnel(channel.open_stream(CONTROL + "Session", metadata=session.metadata()))
+        self.remarks = Remarks()
+        self.tunnel = tunnel
 
     async def run(self) -> dict[str, str]:
         serving = asyncio.create_task(self._serve_session(), name="depotlab session")
@@ -143,15 +112,18 @@ class _Build:
             answer = await self._wait(solving, serving, frontend)
         except BaseException as error:
             await _stop(solving, frontend)
-            await self._drain_status(status)
+            await self._drain_status(status)  # what is wrong with it comes second
             if isinstance(error, RpcFailed):
                 raise self._blame(error) from error
             raise
         else:
-            await self._drain_status(status)
-            self.on_events(
-                [WarningRaised("", 1, p.message, (p.hint,)) for p in self.session.problems]
-            )
+            trouble = await self._drain_status(status)
+            if trouble is not None:
+                raise trouble
+            warnings = self.remarks.ignored()
+            warnings += [WarningRaised("", 1, p.message, (p.hint,)) for p in self.session.problems]
+            if warnings:
+                self.on_events(warnings)
             return answer
         finally:
             await _stop(status, frontend, serving)
@@ -184,7 +156,7 @@ class _Build:
             if serving in done:
                 watched.discard(serving)
                 # When the daemon goes away, Solve fails too and knows more; give it a moment.
-                await asyncio.wait({solving}, timeout=2.0)
+                await asyncio.wait({solving}, timeout=SESSION_GRACE_S)
                 if not solving.done():
                     raise self._session_ended(serving)
             if time.monotonic() - self.tunnel.heard_at_s > LINK_SILENCE_S:
@@ -207,13 +179,16 @@ class _Build:
 
     def _blame(self, failure: RpcFailed) -> DepotlabError:
         """The daemon only repeats what our side of the session told it: raise our own error then."""
-        told = from_failure(failure, address=self.address, building=True)
+        step = self.remarks.step_of(failure.message)
+        told = from_failure(failure, address=self.address, building=True, step=step)
         if isinstance(told, StepFailed | DockerfileError | ConnectionLost | BuildCanceled):
             return told
         return next(iter(self.session.problems), told)
 
     async def _solve(self) -> dict[str, str]:
-        answer = await self.channel.unary(CONTROL + "Solve", _request(self.spec, self.session.id))
+        answer = await self.channel.unary(
+            CONTROL + "Solve", solve_request(self.spec, self.session.id)
+        )
         return dict(control_pb2.SolveResponse.FromString(answer).ExporterResponse)
 
     async def _serve_session(self) -> None:
@@ -222,7 +197,13 @@ class _Build:
     async def _run_frontend(self) -> None:
         if self.spec.run is None:
             return
-        bridge = Bridge(self.channel, self.spec.ref)
+        known = known_capabilities(self.channel)
+        bridge = Bridge(
+            self.channel,
+            self.spec.ref,
+            cache_imports=self.spec.cache_imports,
+            can_evaluate=known is None or known.has("gateway.solve.evaluate"),
+        )
         try:
             await self.spec.run(bridge)
         except RpcFailed as failure:
@@ -266,21 +247,21 @@ class _Build:
         for message in self.undecoded:
             events += decode(control_pb2.StatusResponse.FromString(message))
         self.undecoded.clear()
+        events = self.remarks.read(events)
         events.append(BytesMoved(self.tunnel.sent_bytes, self.tunnel.received_bytes))
         self.on_events(events)
 
-    async def _drain_status(self, status: asyncio.Task[None]) -> None:
-        """Read Status to its end, or until it has been silent for too long."""
+    async def _drain_status(self, status: asyncio.Task[None]) -> BaseException | None:
+        """Read Status to its end, or until it has been silent for too long; return how it failed."""
         since = time.monotonic()
         while not status.done():
             heard = self.status_at_s
             limit = STATUS_NEVER_S if heard is None else STATUS_SILENCE_S
             left = max(since, heard or 0.0) + limit - time.monotonic()
             if left <= 0:
-                return
+                return None
             await asyncio.wait({status}, timeout=left)
-        if not status.cancelled() and (error := status.exception()) is not None:
-            raise error
+        return None if status.cancelled() else status.exception()
 
 
 async def _stop(

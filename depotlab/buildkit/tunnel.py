@@ -1,22 +1,40 @@
-"""The byte stream inside `Control.Session`: `BytesMessage` in, `BytesMessage` out.
+"""The byte stream that a session rides on: in it, the daemon calls us.
 
-The message has one field, so it is framed by hand: tag 0x0a, length, bytes. Chunk boundaries carry no
-meaning. An empty message must never be sent: the daemon's decoder leaves its old buffer in place for an absent
-field, and the stale bytes end the session. Source: moby/buildkit `session/grpchijack`.
+Most daemons take it inside the call `Control.Session`, which gets a connection of its own so that files do not share
+one with the rest. A Docker Engine wants the bytes as they are, on a connection that it is asked for separately.
+Source: moby/buildkit `session/grpchijack`, `session/manager.go`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
-from depotlab._rpc import RpcFailed, Status, Stream
-from depotlab.errors import ProtocolError
+from depotlab._rpc import Channel, OuterCall, RpcFailed, Status, Transport
+from depotlab.buildkit.control import CONTROL
+from depotlab.errors import ConnectionLost
 
-__all__ = ["Tunnel"]
+__all__ = ["Tunnel", "open_session"]
+
+
+async def open_session(channel: Channel, metadata: Sequence[tuple[str, str]]) -> Tunnel:
+    """Begin a session. With a connection in waiting this takes no round trip.
+
+    Args:
+        channel: To the daemon.
+        metadata: Of the session; keys may repeat.
+
+    Raises:
+        LinkError: A connection was needed and could not be made.
+    """
+    endpoint = channel.endpoint
+    if endpoint.session_dialer is not None:
+        return Tunnel(channel, await endpoint.session_dialer(metadata))
+    return Tunnel(channel, await channel.open_bytes(CONTROL + "Session", metadata=metadata))
 
 
 class Tunnel:
-    """A `ByteStream` for the inner server over one `Control.Session` call.
+    """A `ByteStream` for the inner server. Made by `open_session`.
 
     Attributes:
         heard_at_s: `time.monotonic()` of the last bytes from the daemon. It asks for our health every
@@ -25,61 +43,49 @@ class Tunnel:
         received_bytes: From the daemon so far.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, channel: Channel, stream: OuterCall | Transport) -> None:
+        self._channel = channel
         self._stream = stream
         self.heard_at_s = time.monotonic()
         self.sent_bytes = 0
         self.received_bytes = 0
 
     async def read(self) -> bytes | None:
-        """Return the next bytes, or None when the daemon has closed or given up the session."""
-        while True:
-            try:
-                message = await self._stream.read()
-            except RpcFailed as failure:
-                if failure.status in (Status.UNAVAILABLE, Status.CANCELLED):
-                    return None
-                raise
+        """Return the next bytes, or None when the daemon has closed the session.
+
+        Raises:
+            ConnectionLost: The connection broke, or the daemon gave the session up.
+            RpcFailed: It refused the session.
+        """
+        try:
+            data = await self._stream.read()
+        except RpcFailed as failure:
+            if failure.status in (Status.UNAVAILABLE, Status.CANCELLED):
+                raise self._given_up(failure) from failure
+            raise
+        if data is not None:
             self.heard_at_s = time.monotonic()
-            if message is None:
-                return None
-            self.received_bytes += len(message)
-            if message:
-                return _unwrap(message)
+            self.received_bytes += len(data)
+        return data
 
     async def write(self, pieces: list[bytes | memoryview]) -> None:
-        """Send pieces as one message; returns when the transport has taken it."""
-        length = sum(len(piece) for piece in pieces)
-        if length:
-            self.sent_bytes += length
-            await self._stream.write(b"".join((b"\n" + _varint(length), *pieces)))
+        """Send pieces, at least one byte in all; returns when the connection has taken most of them.
+
+        Raises:
+            ConnectionLost: As `read`.
+        """
+        await self._stream.write(pieces)
+        self.sent_bytes += sum(map(len, pieces))
 
     async def close(self) -> None:
-        """Half-close, which is how a session says goodbye, then let go of the call."""
-        await self._stream.close_send()
-        self._stream.cancel()
+        """End the session. The connection for the next one is dialled meanwhile."""
+        self._channel.prepare_bytes()
+        await self._stream.close()
 
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _unwrap(message: bytes) -> bytes:
-    if message[0] != 0x0A:
-        raise ProtocolError("The daemon sent something else than bytes on the session stream.")
-    length, shift, at = 0, 0, 1
-    while True:
-        byte = message[at]
-        length |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            break
-        shift += 7
-    if at + length != len(message):
-        raise ProtocolError("The daemon sent a message of unknown fields on the session stream.")
-    return message[at:]
+    def _given_up(self, failure: RpcFailed) -> ConnectionLost:
+        address = self._channel.endpoint.address
+        return ConnectionLost(
+            f"The daemon at {address} gave up the session of the build: {failure.message}.",
+            address=address,
+            hint="its log says why; finished steps are in its cache, so build again",
+        )

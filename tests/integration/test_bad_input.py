@@ -99,10 +99,10 @@ def test_a_socket_without_permission(tmp_path):
                 parent.chmod(parent.stat().st_mode | 0o011)
         code = (
             "import os, sys\n"
-            "import depotlab._rpc.channel as channel\n"
+            "from depotlab._rpc.reasons import find_reason\n"
             "from depotlab._rpc import Endpoint\n"
             "if os.getuid() == 0: os.setuid(65534)\n"
-            f"print(channel._reason(Endpoint('unix://{path}'), 1.0))\n"
+            f"print(find_reason(Endpoint('unix://{path}'), timeout_s=1.0))\n"
         )
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True

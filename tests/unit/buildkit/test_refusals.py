@@ -1,0 +1,154 @@
+"""What daemons of BuildKit 0.8 to 0.32 say when they refuse, and what becomes of it."""
+
+import base64
+import json
+
+import pytest
+
+from depotlab._proto import rpcstatus_pb2
+from depotlab._rpc import RpcFailed, Status
+from depotlab.buildkit.faults import from_failure
+from depotlab.errors import ConnectionLost, DaemonError, RegistryError, StepFailed
+
+
+def failure(text, *, step="", code=Status.UNKNOWN, details=b""):
+    return from_failure(RpcFailed(code, text, details), address="unix:///x", step=step)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('exporter "moby" could not be found', "no output of type 'moby'", "depotlab.export"),
+        ('unknown cache exporter: "s4"', "a cache of type 's4'", "depotlab.cache"),
+        ("duplicate cache exports [registry]", "the same: registry", "cache_to="),
+        ("specifying multiple cache exports is not supported currently", "one cache only", "0.11"),
+        (
+            "failed to configure s3 cache exporter: bucket ($AWS_BUCKET) not set for s3 cache",
+            "The cache of type 's3' cannot be exported: bucket",
+            "depotlab.cache.s3(",
+        ),
+        ("unknown entitlement foo.bar", "no entitlement 'foo.bar'", "network.host"),
+        (
+            "granting entitlement security.insecure is not allowed by build daemon configuration",
+            "does not grant the entitlement 'security.insecure'",
+            "--allow-insecure-entitlement security.insecure",
+        ),
+        (
+            "failed to load LLB: network.host is not allowed",
+            "needs the entitlement 'network.host'",
+            "allow='network.host'",
+        ),
+        ('unknown attestation type "foo"', "no attestation of type 'foo'", "sbom="),
+        ('invalid mode "xx"', 'cannot be made: invalid mode "xx"', "'max'"),
+        ("invalid provenance SLSA version: xx", "SLSA version: xx", "v0.2"),
+        ("unsupported compression type bogus", "compression 'bogus'", "zstd"),
+        (
+            'non-bool value specified for push: strconv.ParseBool: parsing "maybe": invalid syntax',
+            "An attribute of an output is wrong: non-bool value specified for push",
+            "depotlab.export",
+        ),
+        (
+            'invalid source-date-epoch: strconv.ParseInt: parsing "abc": invalid syntax',
+            'invalid source-date-epoch, parsing "abc"',
+            "depotlab.export",
+        ),
+        (
+            "docker exporter does not currently support exporting manifest lists",
+            "several platforms or with attestations",
+            "export.oci",
+        ),
+        (
+            "failed to load LLB: requested experimental feature mergeop  has been disabled on the build server: "
+            "only enabled with containerd image store backend",
+            "has mergeop switched off: only enabled with containerd",
+            "containerd image store",
+        ),
+        ("failed to load LLB: unknown API capability mergeop", "does not know 'mergeop'", "update"),
+        (
+            "method /moby.filesync.v1.FileSend/diffcopy not supported by the client",
+            "/moby.filesync.v1.FileSend/diffcopy",
+            "destination",
+        ),
+        (
+            "the session does not serve /containerd.services.content.v1.Content/Write",
+            "Content/Write",
+            "destination",
+        ),
+        (
+            "write /var/lib/buildkit/x/fs/big: no space left on device",
+            "no space left on its disk: write /var/lib/buildkit/x/fs/big",
+            "bk.prune()",
+        ),
+    ],
+)
+def test_a_refusal_is_a_daemon_error_that_says_what_to_do(text, message, hint):
+    error = failure(text)
+    assert type(error) is DaemonError
+    assert message in error.message
+    assert hint in error.hint
+
+
+def test_a_full_disk_is_told_as_such_whoever_met_it():
+    details = rpcstatus_pb2.Status()
+    details.details.add(
+        type_url="github.com/moby/buildkit/errdefs.Frontend+json",
+        value=json.dumps({"name": "dockerfile.v0"}).encode(),
+    )
+    error = failure(
+        "failed to read dockerfile: write /Dockerfile: no space left on device",
+        details=details.SerializeToString(),
+    )
+    assert type(error) is DaemonError
+    assert "no space left on its disk" in error.message
+
+
+def test_a_cache_that_a_registry_refuses_is_a_registry_error():
+    text = (
+        'error writing layer blob: failed to do request: Head "http://r.example/v2/x/blobs/sha256:1": '
+        "dial tcp 10.0.0.1:80: connect: connection refused"
+    )
+    error = failure(text, step="exporting cache to registry")
+    assert type(error) is RegistryError
+    assert error.host == "r.example"
+    assert "The cache was not exported to r.example" in error.message
+    assert "ignore_error=True" in error.hint
+    denied = failure(
+        "error writing manifest blob: unexpected status from PUT request to "
+        "https://r.example/v2/x/manifests/1: 403 Forbidden",
+        step="exporting cache to registry",
+    )
+    assert "log in to r.example" in denied.hint
+
+
+def test_a_cache_that_cannot_be_written_elsewhere_names_the_place():
+    error = failure(
+        "error writing layer blob: disk on fire", step="exporting cache to client directory"
+    )
+    assert type(error) is DaemonError
+    assert "client directory: error writing layer blob: disk on fire" in error.message
+    assert "ignore_error=True" in error.hint
+
+
+def test_a_session_that_the_daemon_lost_is_a_lost_connection():
+    error = failure("no active session for abc: context deadline exceeded")
+    assert type(error) is ConnectionLost
+    assert "build again" in error.hint
+
+
+def test_a_failed_step_of_an_old_daemon_is_a_failed_step_with_its_line():
+    """Daemons before 0.9 say it in other words, and those before 0.11 spell positions with capitals."""
+    source = {
+        "info": {"filename": "a.py", "data": base64.b64encode(b"one\ntwo\n").decode()},
+        "ranges": [{"start": {"Line": 2}, "end": {"Line": 2}}],
+    }
+    details = rpcstatus_pb2.Status()
+    details.details.add(
+        type_url="github.com/moby/buildkit/errdefs.Source+json", value=json.dumps(source).encode()
+    )
+    error = failure(
+        "executor failed running [/bin/sh -c exit 3]: exit code: 3",
+        details=details.SerializeToString(),
+    )
+    assert type(error) is StepFailed
+    assert (error.exit_code, error.step) == (3, "/bin/sh -c exit 3")
+    assert error.cell.line == 2
