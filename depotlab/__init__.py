@@ -18,11 +18,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depotlab import aio, errors, export, frontend, llb, mount, recipes
+    from depotlab import aio, cache, errors, export, frontend, llb, mount, recipes, secret, ssh
+    from depotlab._contexts import Context, context
     from depotlab._nested import allow_asyncio_run
+    from depotlab._oci import Layout as OciLayout
     from depotlab._rpc import TLS
     from depotlab._verbs import Build, BuildResult
-    from depotlab.client import Client, connect, local
+    from depotlab.client import Client, connect, local, verify_reproducible
     from depotlab.frontend import Dockerfile, dockerfile
 
 __version__ = "0.1.0.dev0"
@@ -32,11 +34,15 @@ __all__ = [
     "Build",
     "BuildResult",
     "Client",
+    "Context",
     "Dockerfile",
+    "OciLayout",
     "__version__",
     "aio",
     "allow_asyncio_run",
+    "cache",
     "connect",
+    "context",
     "dockerfile",
     "errors",
     "export",
@@ -45,6 +51,9 @@ __all__ = [
     "local",
     "mount",
     "recipes",
+    "secret",
+    "ssh",
+    "verify_reproducible",
 ]
 
 # Where each public name lives. Modules are named with an empty attribute.
@@ -53,10 +62,14 @@ _HOMES = {
     "Build": ("depotlab._verbs", "Build"),
     "BuildResult": ("depotlab._verbs", "BuildResult"),
     "Client": ("depotlab.client", "Client"),
+    "Context": ("depotlab._contexts", "Context"),
     "Dockerfile": ("depotlab.frontend", "Dockerfile"),
+    "OciLayout": ("depotlab._oci", "Layout"),
     "aio": ("depotlab.aio", ""),
     "allow_asyncio_run": ("depotlab._nested", "allow_asyncio_run"),
+    "cache": ("depotlab.cache", ""),
     "connect": ("depotlab.client", "connect"),
+    "context": ("depotlab._contexts", "context"),
     "dockerfile": ("depotlab.frontend", "dockerfile"),
     "errors": ("depotlab.errors", ""),
     "export": ("depotlab.export", ""),
@@ -65,6 +78,9 @@ _HOMES = {
     "local": ("depotlab.client", "local"),
     "mount": ("depotlab.mount", ""),
     "recipes": ("depotlab.recipes", ""),
+    "secret": ("depotlab.secret", ""),
+    "ssh": ("depotlab.ssh", ""),
+    "verify_reproducible": ("depotlab.client", "verify_reproducible"),
 }
 
 

@@ -7,25 +7,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from depotlab import _verbs, export
 from depotlab._portal import portal
 from depotlab._rpc import TLS
 from depotlab._verbs import (
+    Attest,
     Auth,
     Build,
     BuildResult,
+    Caches,
+    OciLayouts,
     Opened,
     Outputs,
+    Platforms,
+    Reproducibility,
+    Secrets,
+    SshAgents,
     Target,
-    check_auth,
     open_builder,
     open_local,
     prepare,
     start,
 )
-from depotlab.buildkit import DaemonInfo, Worker
+from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Worker
 from depotlab.widgets import ProgressMode
 
-__all__ = ["Client", "connect", "local"]
+__all__ = ["Client", "connect", "local", "verify_reproducible"]
 
 
 class Client:
@@ -56,8 +63,19 @@ class Client:
         output: Outputs = None,
         tags: str | Sequence[str] | None = None,
         push: bool = False,
-        platform: str | None = None,
+        load: bool | str = False,
+        platform: Platforms = None,
         no_cache: bool = False,
+        secrets: Secrets = None,
+        ssh: SshAgents = None,
+        cache_from: Caches = None,
+        cache_to: Caches = None,
+        oci_layouts: OciLayouts = None,
+        provenance: Attest = None,
+        sbom: Attest = None,
+        source_date_epoch: int | None = None,
+        reproducible: bool = False,
+        allow: str | Sequence[str] = (),
         auth: Auth = None,
         name: str | None = None,
         timeout_s: float | None = None,
@@ -74,8 +92,21 @@ class Client:
                 result stays in the builder's cache.
             tags: Short for `output=export.image(...)`: one or more image names.
             push: With `tags`: push them to their registries.
-            platform: To build for, as `linux/arm64`. The builder's own when left out.
-            no_cache: Run every step again.
+            load: Load the image into the Docker Engine (or podman) of this computer, called `tags`; text is
+                the address of another engine, such as `tcp://10.0.0.7:2375`.
+            platform: To build for, as `linux/arm64`; several make one image for all. The builder's own when left out.
+            no_cache: Run every step again; cache mounts start empty.
+            secrets: By id: `depotlab.secret.env("TOKEN")`, `.file(path)`, or the value itself.
+            ssh: `depotlab.ssh.agent()` or `.keys(path)`, or several of them by id.
+            cache_from: Where to look for finished steps, from `depotlab.cache`; one or several.
+            cache_to: Where to leave them.
+            oci_layouts: Image layouts on this machine (a path or `depotlab.OciLayout`), by the name in
+                `llb.oci_layout("NAME@sha256:…")`.
+            provenance: Attest how the image was made: True, `"min"`, `"max"`, or BuildKit's own keys.
+            sbom: Attest what is in the image: True, the name of a scanner image, or its settings.
+            source_date_epoch: Date the image and what it holds by this time, seconds since 1970 UTC.
+            reproducible: Date everything by `source_date_epoch` (0 when left out), files in layers too.
+            allow: Rights the build asks the daemon for: `network.host`, `security.insecure`, `device=NAME`.
             auth: Registry credentials for this build, `{host: (user, password)}`. What
                 `~/.docker/config.json` has is used without asking.
             name: Title for the progress.
@@ -100,9 +131,20 @@ class Client:
             output=output,
             tags=tags,
             push=push,
+            load=load,
             platform=platform,
             no_cache=no_cache,
-            auth=check_auth(auth),
+            secrets=secrets,
+            ssh=ssh,
+            cache_from=cache_from,
+            cache_to=cache_to,
+            oci_layouts=oci_layouts,
+            provenance=provenance,
+            sbom=sbom,
+            source_date_epoch=source_date_epoch,
+            reproducible=reproducible,
+            allow=allow,
+            auth=auth,
             name=name,
             timeout_s=timeout_s,
         )
@@ -115,8 +157,19 @@ class Client:
         output: Outputs = None,
         tags: str | Sequence[str] | None = None,
         push: bool = False,
-        platform: str | None = None,
+        load: bool | str = False,
+        platform: Platforms = None,
         no_cache: bool = False,
+        secrets: Secrets = None,
+        ssh: SshAgents = None,
+        cache_from: Caches = None,
+        cache_to: Caches = None,
+        oci_layouts: OciLayouts = None,
+        provenance: Attest = None,
+        sbom: Attest = None,
+        source_date_epoch: int | None = None,
+        reproducible: bool = False,
+        allow: str | Sequence[str] = (),
         auth: Auth = None,
         name: str | None = None,
         timeout_s: float | None = None,
@@ -132,9 +185,20 @@ class Client:
             output=output,
             tags=tags,
             push=push,
+            load=load,
             platform=platform,
             no_cache=no_cache,
-            auth=check_auth(auth),
+            secrets=secrets,
+            ssh=ssh,
+            cache_from=cache_from,
+            cache_to=cache_to,
+            oci_layouts=oci_layouts,
+            provenance=provenance,
+            sbom=sbom,
+            source_date_epoch=source_date_epoch,
+            reproducible=reproducible,
+            allow=allow,
+            auth=auth,
             name=name,
             timeout_s=timeout_s,
         )
@@ -151,6 +215,62 @@ class Client:
     def workers(self) -> tuple[Worker, ...]:
         """List the daemon's workers with their platforms, the default one first."""
         return portal().run(self._builder.workers())
+
+    def disk_usage(self, *, filters: str | Sequence[str] = ()) -> DiskUsage:
+        """List what the builder's cache holds, as a table in a notebook.
+
+        The daemon measures records that it has not measured yet, which may take a while.
+
+        Args:
+            filters: Keep only what matches one of these. A filter is one or more terms, joined by commas, that
+                must all hold: `type==exec.cachemount`, `description~=pip`, `inuse`, `mutable`, `private`.
+
+        Raises:
+            UsageError: A filter that the daemon would not understand.
+            LinkError: The daemon cannot be reached.
+        """
+        return portal().run(self._builder.disk_usage(filters))
+
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - BuildKit's word
+        keep_for_s: float | None = None,
+        keep_bytes: int | None = None,
+        max_used_bytes: int | None = None,
+        min_free_bytes: int | None = None,
+        filters: str | Sequence[str] = (),
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Delete from the builder's cache what no build uses, or only say what would go.
+
+        Args:
+            all: Also what is kept by default: records of frontends, internal ones, and what images share.
+            keep_for_s: Keep what was used within so many seconds.
+            keep_bytes: Stop when no more than so many bytes are left.
+            max_used_bytes: Delete until the cache takes no more than so many bytes.
+            min_free_bytes: Delete until so many bytes of the daemon's disk are free.
+            filters: Delete only what matches one of these; see `disk_usage`.
+            dry_run: Delete nothing, and return what would go as far as can be told; see `.notes`.
+
+        Returns:
+            The records that are gone, in the order in which they went; `.freed_bytes` is their sum.
+
+        Raises:
+            UsageError: An argument that cannot work, or that needs a newer daemon.
+            LinkError: The daemon cannot be reached, or went away meanwhile.
+        """
+        return portal().run(
+            self._builder.prune(
+                all=all,
+                keep_for_s=keep_for_s,
+                keep_bytes=keep_bytes,
+                max_used_bytes=max_used_bytes,
+                min_free_bytes=min_free_bytes,
+                filters=filters,
+                dry_run=dry_run,
+            )
+        )
 
     def close(self) -> None:
         """Close the connection; running builds end. An embedded engine stops when nobody uses it any more."""
@@ -177,8 +297,11 @@ def connect(address: str | None = None, *, tls: TLS | None = None, auth: Auth = 
     """Make a client of a BuildKit daemon.
 
     Args:
-        address: `unix:///path/to/socket` or `tcp://host:port`. Without one: `BUILDKIT_HOST`, then the
-            usual sockets, then the engine on this computer (`local`).
+        address: `unix:///path/to/socket`; `tcp://host:port`; `docker://` or `docker://CONTEXT` for the BuildKit
+            inside a Docker Engine; `ssh://[user@]host`; `docker-container://NAME`, `podman-container://NAME`,
+            `nerdctl-container://NAME` or `kube-pod://POD?namespace=N`. Without one, the first of: `BUILDKIT_HOST`,
+            a BuildKit at its usual socket, the Docker Engine at hand if it builds with BuildKit (Docker 23 and
+            newer), the engine on this computer (`local`). The progress says which it became.
         tls: Certificates, for `tcp`.
         auth: Registry credentials for all builds, `{host: (user, password)}`.
 
@@ -214,3 +337,60 @@ def local(*, state_dir: str | Path | None = None, auth: Auth = None) -> Client:
         client.close()
         raise
     return client
+
+
+def verify_reproducible(
+    target: Target,
+    builder: Client,
+    *,
+    platform: Platforms = None,
+    secrets: Secrets = None,
+    ssh: SshAgents = None,
+    source_date_epoch: int = 0,
+    keep: str | Path | None = None,
+    progress: ProgressMode = "auto",
+) -> Reproducibility[BuildResult]:
+    """Build twice without the cache, and say whether both gave the same image.
+
+    Both are built as `reproducible=True` builds. What a step takes from outside (the network, the clock) is the
+    usual reason for a difference; the answer names the first file that differs, and what made its layer.
+
+    Args:
+        target: A graph or a Dockerfile.
+        builder: Where to build, from `connect` or `local`.
+        platform: As of `Client.build`.
+        secrets: As of `Client.build`.
+        ssh: As of `Client.build`.
+        source_date_epoch: The time that everything is dated by, seconds since 1970 UTC.
+        keep: An existing directory for the archives `first.tar` and `second.tar`. A temporary one when left out,
+            which needs room for the image twice.
+        progress: As of `Client.build`.
+
+    Returns:
+        True in a condition when both are the same; `.difference` is the first place where they are not.
+
+    Raises:
+        UsageError: `keep` is not a directory, or an argument cannot work.
+        DepotlabError: A build failed.
+
+    Example:
+        >>> verify_reproducible(app, bk)  # doctest: +SKIP
+        <reproducible: two uncached builds gave the same image>
+    """
+
+    def build(host_path: Path) -> BuildResult:
+        return builder.build(
+            target,
+            output=export.oci(host_path),
+            platform=platform,
+            no_cache=True,
+            secrets=secrets,
+            ssh=ssh,
+            source_date_epoch=source_date_epoch,
+            reproducible=True,
+            progress=progress,
+        )
+
+    return _verbs.verify_reproducible(
+        build, source_date_epoch=source_date_epoch, host_folder=None if keep is None else Path(keep)
+    )

@@ -41,7 +41,7 @@ from depotlab._session.places import docker_config_dir
 from depotlab._session.service import Report
 from depotlab.errors import SessionError
 
-__all__ = ["DockerConfig"]
+__all__ = ["DockerConfig", "find_credentials"]
 
 _NOT_FOUND = "credentials not found in native keychain"
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -231,6 +231,19 @@ class DockerConfig:
 
 class _HelperFailed(Exception):
     """A helper ended in a way that helpers should not; the text has nothing that it wrote."""
+
+
+def find_credentials(host: str, given: Mapping[str, Credentials], *, report: Report) -> Credentials:
+    """Return the credentials for a registry: those given in code, then those of the configuration. Blocks.
+
+    Args:
+        host: Of the registry, such as `ghcr.io`.
+        given: By registry host.
+        report: Takes what is configured and does not work.
+    """
+    key = config_key(host)
+    mine = {config_key(name): one for name, one in given.items()}
+    return mine[key] if key in mine else DockerConfig(report).find(host)
 
 
 def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+from depotlab import export
+from depotlab._contexts import Directory, Files
+from depotlab._docker import DockerEngine, EnginePlan, RegistryLogin, plan_for_engine
 from depotlab._rpc import Channel, Endpoint
-from depotlab._session import Credentials, MemoryTree, Session
+from depotlab._session import Credentials, Session, find_credentials
+from depotlab._verbs.dockerfile import (
+    DockerfileRequest,
+    dockerfile_request,
+    images_of,
+    wants_platform,
+)
+from depotlab._verbs.graphs import GraphBuild, parse_platforms
+from depotlab._verbs.loading import Loading, engine_to_load
 from depotlab._verbs.request import BuildRequest, check_locals
+from depotlab._verbs.serving import Offer, Served
 from depotlab.buildkit import (
+    Attempt,
     Bridge,
     DaemonInfo,
+    DiskUsage,
+    Pruned,
     SolveSpec,
     Worker,
     daemon_info,
+    disk_usage,
     list_workers,
     new_ref,
+    prune,
     solve,
+    solve_with_retry,
 )
-from depotlab.errors import BuildCanceled, BuildTimeout, ContextError, StepFailed
+from depotlab.cache import Note
+from depotlab.errors import BuildCanceled, BuildTimeout, DepotlabError, StepFailed
+from depotlab.export import Artifact, Output
 from depotlab.frontend import Dockerfile
-from depotlab.llb import (
-    Definition,
-    ImageConfig,
-    Platform,
-    State,
-    mkfile,
-    scratch,
-    unresolved,
-)
-from depotlab.progress import BuildEnded, BuildStarted, Fold, Phase
+from depotlab.llb import Definition, ImageConfig, Platform, parse_reference
+from depotlab.progress import BuildEnded, BuildStarted, Fold, Phase, WarningRaised
 
 __all__ = ["Answer", "Builder"]
 
@@ -46,12 +56,16 @@ class Answer:
     Attributes:
         ref: The name of the build on the daemon.
         response: The daemon's answer by key.
-        definition: The graph that was sent, None for a Dockerfile.
+        definition: The graph that was sent (for the first platform), None for a Dockerfile.
+        artifacts: What outputs became that came to this machine, by their position.
+        loaded: Names, or the id, of the image in the engine that it was loaded into.
     """
 
     ref: str
     response: Mapping[str, str]
     definition: Definition | None
+    artifacts: Mapping[int, Artifact] = field(default_factory=dict)
+    loaded: tuple[str, ...] = ()
 
 
 class Builder:
@@ -70,17 +84,26 @@ class Builder:
         self.where = where or endpoint.address
         self._auth = auth
         self._channel: Channel | None = None
+        self._dead: list[Channel] = []  # other builds may still be finding out
         self._workers: tuple[Worker, ...] = ()
 
-    async def connect(self, *, timeout_s: float = 10.0) -> Channel:
+    async def connect(self, *, fresh: bool = False, timeout_s: float | None = None) -> Channel:
         """Return the open connection, made or repaired when needed.
+
+        Args:
+            fresh: Make a new one: the one that was there is dead.
+            timeout_s: For hosts that do not answer; 10 s, and 30 s where a program connects, when left out.
 
         Raises:
             Unreachable: With the reason.
         """
+        if fresh and self._channel is not None:
+            self._dead.append(self._channel)
+            self._channel = None
         if self._channel is None:
             self._channel = Channel(self.endpoint)
-        await self._channel.ready(timeout_s=timeout_s)
+        usual_s = 10.0 if self.endpoint.dialer is None else 30.0
+        await self._channel.ready(timeout_s=usual_s if timeout_s is None else timeout_s)
         return self._channel
 
     async def info(self) -> DaemonInfo:
@@ -89,19 +112,24 @@ class Builder:
 
     async def workers(self) -> tuple[Worker, ...]:
         """List the workers, the default one first."""
-        return await list_workers(await self.connect())
+        self._workers = await list_workers(await self.connect())
+        return self._workers
 
-    async def platform(self, channel: Channel) -> str:
-        """The platform that the daemon builds for when nobody says: its first worker's native one."""
-        if not self._workers:
-            self._workers = await list_workers(channel)
-        return next(iter(self._workers[0].platforms), "linux/amd64")
+    async def disk_usage(self, filters: Sequence[str]) -> DiskUsage:
+        """List what the cache holds."""
+        return await disk_usage(await self.connect(), filters=filters)
+
+    async def prune(self, **options: object) -> Pruned:
+        """Remove what the cache holds; the options are those of `buildkit.prune`."""
+        return await prune(await self.connect(), **options)  # type: ignore[arg-type]  # the faces have the types
 
     async def close(self) -> None:
         """Close the connection; running builds end."""
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+        channels = [*self._dead, *([self._channel] if self._channel else [])]
+        self._dead.clear()
+        self._channel = None
+        for channel in channels:
+            await channel.close()
 
     async def build(self, request: BuildRequest, fold: Fold) -> Answer:
         """Run one build, feeding `fold`; the fold always gets its end event.
@@ -142,169 +170,212 @@ class Builder:
         return answer
 
     async def _build(self, request: BuildRequest, fold: Fold) -> Answer:
+        auth = {**self._auth, **request.auth}
+        plan = await self._plan(request)
+        graph: GraphBuild | None = None
         if isinstance(request.target, Dockerfile):
-            return await self._build_dockerfile(request, request.target, fold)
-        return await self._build_graph(request, request.target, fold)
-
-    def _session(self, request: BuildRequest, folders: Mapping[str, Path | MemoryTree]) -> Session:
-        return Session(folders, auth={**self._auth, **request.auth})
-
-    async def _build_graph(self, request: BuildRequest, state: State, fold: Fold) -> Answer:
-        """Build a graph as our own frontend: resolve image configurations, solve, return."""
-        unique_id = secrets.token_hex(13)
-        channel = await self.connect()
-        platform = Platform.parse(request.platform or await self.platform(channel))
-
-        def marshal(graph: State) -> Definition:
-            return graph.marshal(
-                platform,
-                local_unique_id=unique_id,
-                ignore_cache=request.no_cache,
-                source="calls",
+            asked = await self._dockerfile(request, request.target, auth)
+            offer = Offer(asked.folders, asked.uploads, asked.stores)
+            spec = SolveSpec(
+                ref="", frontend="dockerfile.v0", attrs=asked.attrs, inputs=asked.inputs
             )
-
-        # What is impossible is found here, before anything is sent.
-        plan = marshal(state)
-        check_locals(plan.locals)
-        sent: list[Definition] = []
-
-        async def run(bridge: Bridge) -> None:
-            wanted = unresolved(state, platform)
-            found = await asyncio.gather(
-                *(bridge.resolve_image(image.ref, str(image.platform)) for image in wanted)
-            )
-            configs: dict[tuple[str, Platform | None], ImageConfig] = {
-                image: ImageConfig.from_json(answer.config)
-                for image, answer in zip(wanted, found, strict=True)
-            }
-            # Pinned, so that the layers are those that the configuration belongs to.
-            digests: dict[tuple[str, Platform | None], str] = {
-                image: answer.digest for image, answer in zip(wanted, found, strict=True)
-            }
-            graph = state.resolved(configs, platform=platform, digests=digests)
-            definition = marshal(graph)
-            sent.append(definition)
-            ref = await bridge.solve(definition.to_bytes()) if definition.head else ""
-            config = graph.image_config().to_json(platform)
-            await bridge.finish(ref, {"containerimage.config": config})
-
-        spec = SolveSpec(ref=new_ref(), exporters=request.outputs, run=run)
-        session = self._session(request, plan.locals)
-        response = await solve(channel, spec, session, fold.feed)
-        return Answer(spec.ref, response, sent[0])
-
-    async def _build_dockerfile(
-        self, request: BuildRequest, target: Dockerfile, fold: Fold
-    ) -> Answer:
-        channel = await self.connect()
-        attrs, inputs, folders = dockerfile_request(target, request)
-        spec = SolveSpec(
-            ref=new_ref(),
-            frontend="dockerfile.v0",
-            attrs=attrs,
-            inputs=inputs,
-            exporters=request.outputs,
+        else:
+            platforms = request.platforms or (await self._platform(),)
+            hide = _given_in_code(request, auth)
+            graph = GraphBuild(request.target, parse_platforms(platforms), request.no_cache, hide)
+            graph.check_needs(secret_ids=list(request.secrets), ssh_ids=list(request.ssh))
+            check_locals(graph.folders)
+            stores = {f"oci:{name}": layout for name, layout in request.stores.items()}
+            offer = Offer(graph.folders, {}, stores)
+            spec = SolveSpec(ref="", run=graph.run, plan=graph.plan)
+        spec = replace(
+            spec,
+            attrs={**plan.frontend_attrs, **spec.attrs} if spec.frontend else spec.attrs,
+            cache_imports=request.cache_imports.entries,
+            cache_exports=request.cache_exports.entries,
+            entitlements=request.allow,
+            attests=request.attests,
+            source_date_epoch=request.source_date_epoch,
         )
-        response = await solve(channel, spec, self._session(request, folders), fold.feed)
-        return Answer(spec.ref, response, None)
+        _remark(fold, request.cache_imports.notes)
+        attempts = _Attempts(
+            request, spec, offer, plan.outputs, auth, self._engine_to_load(request)
+        )
+        try:
+            solved = await solve_with_retry(self.connect, attempts.make, fold.feed)
+            loaded = await attempts.loaded()
+            artifacts, notes = await attempts.served.commit(solved.response)
+        except BaseException as error:
+            refused = await attempts.discard(error)
+            if refused is not None:
+                raise refused from error
+            raise
+        _remark(fold, notes)
+        _remark(fold, [Note(w) for a in artifacts.values() for w in a.warnings])
+        response = dict(solved.response)
+        if plan.pushes:
+            pushed = await self._push(plan.pushes, auth)
+            response["containerimage.digest"] = pushed or response.get("containerimage.digest", "")
+        return Answer(
+            ref=solved.ref,
+            response=response,
+            definition=next(iter(graph.sent.values())) if graph is not None else None,
+            artifacts=artifacts,
+            loaded=loaded or (request.load_names if request.load else ()),
+        )
 
+    async def _dockerfile(
+        self, request: BuildRequest, target: Dockerfile, auth: Mapping[str, Credentials]
+    ) -> DockerfileRequest:
+        """Say what a Dockerfile build needs; graphs among its contexts may want to know their base images first."""
+        platform = await self._platform() if wants_platform(target) else ""
+        wanted = images_of(target, request, platform=platform)
+        configs: dict[tuple[str, Platform | None], ImageConfig] = {}
+        digests: dict[tuple[str, Platform | None], str] = {}
+        if wanted:
 
-def dockerfile_request(
-    target: Dockerfile, request: BuildRequest
-) -> tuple[dict[str, str], dict[str, bytes], dict[str, Path | MemoryTree]]:
-    """Return the frontend's options, its inputs, and the directories that the session serves.
+            async def look(bridge: Bridge) -> None:
+                for image in wanted:
+                    found = await bridge.resolve_image(image.ref, str(image.platform))
+                    configs[image] = ImageConfig.from_json(found.config)
+                    if found.digest:  # an engine's own image may have none
+                        digests[image] = found.digest
+                await bridge.finish("", {})
 
-    The Dockerfile goes with the request where it can (`_as_input`): that saves the daemon two transfers.
-    With a remote context the frontend takes the Dockerfile from there, unless
-    `dockerfilekey` says that it is ours. Source: moby/buildkit `frontend/dockerui/context.go`.
-    """
-    attrs: dict[str, str] = {"filename": target.filename}
-    inputs: dict[str, bytes] = {}
-    folders: dict[str, Path | MemoryTree] = {}
-    if target.target:
-        attrs["target"] = target.target
-    if request.platform:
-        attrs["platform"] = request.platform
-    for key, value in target.args.items():
-        attrs[f"build-arg:{key}"] = value
-    for key, value in target.labels.items():
-        attrs[f"label:{key}"] = value
-    if request.no_cache or target.no_cache is True:
-        attrs["no-cache"] = ""
-    elif target.no_cache:
-        attrs["no-cache"] = ",".join(target.no_cache)
-    if target.text is not None:
-        folders["dockerfile"] = MemoryTree({"Dockerfile": target.text})
-    elif target.directory is not None:
-        folders["dockerfile"] = target.directory
-    if isinstance(target.context, str):
-        attrs["context"] = target.context
-        if "dockerfile" in folders:
-            attrs["dockerfilekey"] = "dockerfile"
-        return attrs, inputs, folders
-    folders["context"] = target.context if target.context is not None else MemoryTree({})
-    definition = _as_input(target)
-    if definition is not None:
-        inputs["dockerfile"] = definition
-        del folders["dockerfile"]
-    return attrs, inputs, folders
+            spec = SolveSpec(ref=new_ref(), run=look, is_internal=True)
+            await solve(await self.connect(), spec, Session(auth=auth), lambda _: None)
+        ask = partial(
+            dockerfile_request, target, request, platform=platform, configs=configs, digests=digests
+        )
+        if isinstance(target.main.where, Directory | Files) and not target.contexts:
+            return ask()  # two small files
+        return await asyncio.to_thread(ask)
 
+    async def _platform(self) -> str:
+        """The platform that the daemon builds for when nobody says: its first worker's native one."""
+        workers = self._workers or await self.workers()
+        return next(iter(workers[0].platforms), "linux/amd64")
 
-def _as_input(target: Dockerfile) -> bytes | None:
-    """Return the Dockerfile and its ignore rules as a graph, or None where they must be served as a directory.
+    async def _plan(self, request: BuildRequest) -> EnginePlan[Output]:
+        """Fit the outputs to what a Docker Engine can do, when the daemon is one."""
+        outputs = request.outputs
+        if self.endpoint.docker is None:
+            return EnginePlan(outputs)
+        if request.load is True:
+            outputs = _with_image(outputs, request.load_names)
+        workers = self._workers or await self.workers()
+        return plan_for_engine(
+            [worker.labels for worker in workers],
+            outputs,
+            n_platforms=max(1, len(request.platforms)),
+            attestations=bool(request.attests),
+            cache_exports=[kind for kind, _ in request.cache_exports.entries],
+            cache_imports=[kind for kind, _ in request.cache_imports.entries],
+        )
 
-    That is the case for a `# syntax=` line or BUILDKIT_SYNTAX, since not every frontend image takes inputs, for a
-    file below the directory, for one that the frontend finds under another name, and for links, which it follows
-    inside the context only. The ignore rules always go along under the Dockerfile's own name: what stands
-    there wins over the context's `.dockerignore`, which the frontend then need not fetch.
-    """
-    if "BUILDKIT_SYNTAX" in target.args or "/" in target.filename:
-        return None
-    if target.text is not None:
-        content: bytes | None = target.text.encode()
-    else:
-        content = _plain_file(target.directory, target.filename)
-    if content is None or b"syntax" in content[:1024].lower():
-        return None
-    for folder, name in (
-        (target.directory, f"{target.filename}.dockerignore"),
-        (target.context, ".dockerignore"),
-    ):
-        if not isinstance(folder, Path) or not os.path.lexists(folder / name):
-            continue
-        rules = _plain_file(folder, name)
-        if rules is None:
+    def _engine_to_load(self, request: BuildRequest) -> Callable[[], Loading] | None:
+        """Return what begins to load the image, or None when nothing is to be loaded from here."""
+        if not request.load or (request.load is True and self.endpoint.docker is not None):
             return None
-        break
-    else:
-        rules = b""
-    step = f"[internal] load build definition from {target.filename}"
-    return (
-        scratch()
-        .file(
-            mkfile(f"/{target.filename}", content),
-            # Never empty: the frontend would take an empty file for none, and look in the context.
-            mkfile(f"/{target.filename}.dockerignore", rules or b"# no ignore file\n"),
-            name=step,
-        )
-        .marshal("linux/amd64")
-        .to_bytes()
-    )
+        host = engine_to_load(request.load)
+        return lambda: Loading(host, request.load_names)
+
+    async def _push(self, names: Iterable[str], auth: Mapping[str, Credentials]) -> str:
+        """Push by the engine's own API, as engines with the classic image store do; return the last digest."""
+        assert self.endpoint.docker is not None
+        engine = DockerEngine(self.endpoint.docker)
+        digest = ""
+        for name in names:
+            login = await asyncio.to_thread(_login, name, auth)
+            digest = await asyncio.to_thread(engine.push, name, login) or digest
+        return digest
 
 
-def _plain_file(folder: Path | None, name: str) -> bytes | None:
-    """Return the content of a small regular file that is no link."""
-    path = (folder or Path()) / name
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > 1 << 20:
-        return None
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ContextError(
-            f"{path} cannot be read: {error.strerror}.",
-            path=str(path),
-            hint="check its permissions",
-        ) from error
+class _Attempts:
+    """The attempts of one build: each has a name, a session, and outputs of its own."""
+
+    def __init__(
+        self,
+        request: BuildRequest,
+        spec: SolveSpec,
+        offer: Offer,
+        outputs: Sequence[Output],
+        auth: Mapping[str, Credentials],
+        load: Callable[[], Loading] | None,
+    ) -> None:
+        self._request = request
+        self._spec = spec
+        self._offer = offer
+        self._outputs = tuple(outputs)
+        self._auth = auth
+        self._load = load
+        self._made: list[Served] = []
+        self._loading: list[Loading] = []
+
+    @property
+    def served(self) -> Served:
+        """Of the last attempt."""
+        return self._made[-1]
+
+    def make(self) -> Attempt:
+        """Return a new attempt."""
+        outputs = self._outputs
+        if self._load is not None:
+            self._loading.append(self._load())
+            outputs = (*outputs, self._loading[-1].output)
+        self._made.append(Served(self._request, self._offer, outputs, self._auth))
+        return Attempt(replace(self._spec, ref=new_ref(), exporters=outputs), self.served.session)
+
+    async def loaded(self) -> tuple[str, ...]:
+        """Wait until the image is where it was to be loaded."""
+        for loading in self._loading[:-1]:
+            await loading.abort()
+        return await self._loading[-1].finish() if self._loading else ()
+
+    async def discard(self, error: BaseException) -> Exception | None:
+        """Remove what arrived; return the error of a Docker Engine that refused the image."""
+        refused: Exception | None = None
+        for served in self._made:
+            await served.discard(error)
+        for loading in self._loading:
+            refused = await loading.abort() or refused
+        return refused if isinstance(error, Exception) else None
+
+
+def _given_in_code(request: BuildRequest, auth: Mapping[str, Credentials]) -> list[str]:
+    """What may stand beside the graph in a cell, and must not be shown or sent with it."""
+    values = [one.read().decode("utf-8", "ignore") for one in request.secrets.values()]
+    for one in auth.values():
+        values += [one.password, one.identity_token, one.registry_token]
+    return values
+
+
+def _with_image(outputs: tuple[Output, ...], names: tuple[str, ...]) -> tuple[Output, ...]:
+    """Keep the image in the engine under these names too. One exporter: BuildKit before 0.13 refuses two."""
+    for number, one in enumerate(outputs):
+        if one.type == "image":
+            together = tuple(dict.fromkeys([*one.names, *names]))
+            attrs = {**one.attrs, "name": ",".join(together)} if together else one.attrs
+            image = one if one.push else replace(one, names=together, attrs=attrs)
+            return (*outputs[:number], image, *outputs[number + 1 :])
+    return (*outputs, export.image(*names))
+
+
+def _login(name: str, auth: Mapping[str, Credentials]) -> RegistryLogin:
+    host = parse_reference(name).name.partition("/")[0]
+    problems: list[DepotlabError] = []
+    found = find_credentials(host, auth, report=problems.append)
+    if problems:
+        raise problems[0]
+    return RegistryLogin(found.username, found.password, found.identity_token, found.registry_token)
+
+
+def _remark(fold: Fold, notes: Iterable[Note]) -> None:
+    warnings = [
+        WarningRaised("", 1, note.message, (note.hint,) if note.hint else ()) for note in notes
+    ]
+    if warnings:
+        fold.feed(warnings)
 
 
 def _end(fold: Fold, phase: Phase, error: str = "") -> None:
@@ -316,9 +387,8 @@ def _complete(error: StepFailed, fold: Fold) -> None:
     snapshot = fold.snapshot(at_ns=time.time_ns())
     step = next((s for s in snapshot.steps if error.vertex in (s.digest, *s.members)), None)
     if step is None and len(snapshot.failed) == 1:
-        step = snapshot.failed[
-            0
-        ]  # daemons rename a vertex when its op also occurs with ignore-cache
+        # Daemons rename a vertex when its op also occurs with ignore-cache.
+        step = snapshot.failed[0]
     if step is not None:
         error.step = step.name
         error.log_tail = tuple(line.text for line in step.log.lines(20))

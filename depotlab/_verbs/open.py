@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from depotlab import _local as engine_room
-from depotlab._rpc import DEFAULT_ADDRESS, TLS, Endpoint
+from depotlab._docker import DockerEngine, find_docker
+from depotlab._rpc import DEFAULT_ADDRESS, TLS, Endpoint, docker_endpoint, endpoint_at
+from depotlab._session import Credentials
 from depotlab._verbs.builder import Builder
 from depotlab._verbs.request import Auth, check_auth
-from depotlab.errors import UsageError
+from depotlab.errors import LinkError, UsageError
 
 __all__ = ["Opened", "open_builder", "open_local"]
+
+ASK_S = 2.0
+"""How long an engine that nobody asked for by name may take to say what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +36,19 @@ class Opened:
 
 
 def open_builder(address: str | None, *, tls: TLS | None, auth: Auth) -> Opened:
-    """Find the daemon: the address given, `BUILDKIT_HOST`, the usual sockets, or the embedded engine.
+    """Find the daemon. Nothing is sent to it yet.
 
-    Nothing is sent yet. The rootless socket is the one that BuildKit's rootless mode uses.
+    Without an address, the first of: `BUILDKIT_HOST`; a BuildKit at one of the usual sockets (the rootless one
+    is that of BuildKit's rootless mode); the Docker Engine that the `docker` command would use, if it answers and
+    builds with BuildKit itself; the embedded engine. Engines that are reached by ssh are not tried: that may
+    take long, or ask for a password. The builder's `where` says which it became.
     Source: moby/buildkit `util/appdefaults`.
+
+    Raises:
+        UsageError: The address cannot be understood, or tls= does not go with it.
+        Unreachable: `docker://`, and there is no engine on this computer.
     """
+    credentials = check_auth(auth)
     if address is None:
         address = os.environ.get("BUILDKIT_HOST") or None
     if address is None:
@@ -42,14 +56,42 @@ def open_builder(address: str | None, *, tls: TLS | None, auth: Auth) -> Opened:
             raise UsageError(
                 "tls= needs an address.", hint="write connect('tcp://host:port', tls=...)"
             )
-        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-        usual = [DEFAULT_ADDRESS]
-        if runtime:
-            usual.append(f"unix://{runtime}/buildkit/buildkitd.sock")
-        address = next((a for a in usual if Path(a.removeprefix("unix://")).is_socket()), None)
+        address = next((a for a in _usual_addresses() if _is_socket(a)), None)
     if address is None:
-        return open_local(auth=auth)
-    return Opened(Builder(Endpoint(address, tls), check_auth(auth)))
+        return _open_docker(credentials) or open_local(auth=auth)
+    endpoint = endpoint_at(address, tls)
+    where = f"Docker Engine ({endpoint.docker.origin})" if endpoint.docker else ""
+    return Opened(Builder(endpoint, credentials, where=where))
+
+
+def _usual_addresses() -> list[str]:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    rootless = [f"unix://{runtime}/buildkit/buildkitd.sock"] if runtime else []
+    return [DEFAULT_ADDRESS, *rootless]
+
+
+def _is_socket(address: str) -> bool:
+    try:
+        return Path(address.removeprefix("unix://")).is_socket()
+    except PermissionError:
+        return False
+
+
+def _open_docker(credentials: Mapping[str, Credentials]) -> Opened | None:
+    """Open the Docker Engine at hand, or return None when there is none that is good for building.
+
+    One whose own builds do not go to BuildKit (before Docker 23, or podman) would lack most of what a graph can say.
+    """
+    try:
+        host = find_docker()
+        if host.argv:
+            return None
+        version = DockerEngine(host, timeout_s=ASK_S).version()
+    except LinkError:
+        return None  # no engine, or none that lets us in: the next door is ours
+    if not version.builds_with_buildkit:
+        return None
+    return Opened(Builder(docker_endpoint(host), credentials, where=f"{version} ({host.origin})"))
 
 
 def _say(line: str) -> None:

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 
-from depotlab import export
+from depotlab import export, secret, ssh
+from depotlab._oci import Layout
 from depotlab._session import Credentials
+from depotlab.buildkit import attestations
+from depotlab.cache import Cache, Exports, Imports, as_exports, as_imports, inline
 from depotlab.errors import ContextError, ReferenceInvalid, UsageError
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile
 from depotlab.llb import State, parse_reference
+from depotlab.secret import Secret
+from depotlab.ssh import Agent
 
-__all__ = ["Auth", "BuildRequest", "Outputs", "Target", "check_auth", "prepare"]
+__all__ = [
+    "Attest",
+    "Auth",
+    "BuildRequest",
+    "Caches",
+    "OciLayouts",
+    "Outputs",
+    "Platforms",
+    "Secrets",
+    "SshAgents",
+    "Target",
+    "check_auth",
+    "check_locals",
+    "prepare",
+]
 
 Target = State | Dockerfile
 Outputs = Output | Sequence[Output] | None
 Auth = Mapping[str, Credentials | tuple[str, str]] | None
+Caches = Cache | Sequence[Cache] | None
+Secrets = Mapping[str, Secret | str | bytes] | None
+SshAgents = Agent | Mapping[str, Agent] | None
+Attest = bool | str | Mapping[str, str | bool] | None
+Platforms = str | Sequence[str] | None
+OciLayouts = Mapping[str, Layout | str | PathLike[str]] | None
+
+ENTITLEMENTS = ("network.host", "security.insecure", "device")
+"""Rights that a build must ask for. Source: moby/buildkit `util/entitlements`."""
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
+_IMAGE_TYPES = ("image", "oci", "docker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +61,45 @@ class BuildRequest:
         target: A graph or a Dockerfile build.
         title: For the progress view.
         outputs: What to make of the result; empty leaves it in the builder's cache.
-        platform: As `linux/arm64`, or empty for the builder's own.
+        load: Where to load the image: True is the Docker Engine (or podman) of this computer, text an
+            address of one, False nowhere.
+        load_names: What the loaded image is called.
+        platforms: As `linux/arm64`; empty is the builder's own.
         no_cache: Run every step again.
         auth: Credentials given in code, by registry host.
+        secrets: By id, read already.
+        ssh: Agents by id, looked at already.
+        cache_imports: Where to look for finished steps, prepared.
+        cache_exports: Where to leave them, prepared.
+        stores: Image layouts of this machine that a graph reads, by the name in `llb.oci_layout`.
+        attests: Attestations by type.
+        source_date_epoch: The time that the outputs are dated by, seconds since 1970 UTC, or None.
+        allow: Rights that the daemon must grant.
         timeout_s: Limit for the whole build, or None.
     """
 
     target: Target
     title: str
     outputs: tuple[Output, ...] = ()
-    platform: str = ""
+    load: bool | str = False
+    load_names: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
     no_cache: bool = False
     auth: Mapping[str, Credentials] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: Mapping[str, Agent] = field(default_factory=dict)
+    cache_imports: Imports = field(default_factory=lambda: as_imports(None))
+    cache_exports: Exports = field(default_factory=lambda: as_exports(None))
+    stores: Mapping[str, Layout] = field(default_factory=dict)
+    attests: Mapping[str, str] = field(default_factory=dict)
+    source_date_epoch: int | None = None
+    allow: tuple[str, ...] = ()
     timeout_s: float | None = None
+
+    @property
+    def platform(self) -> str:
+        """The platforms as the Dockerfile frontend takes them."""
+        return ",".join(self.platforms)
 
 
 def prepare(
@@ -52,13 +108,24 @@ def prepare(
     output: Outputs = None,
     tags: str | Sequence[str] | None = None,
     push: bool = False,
-    platform: str | None = None,
+    load: bool | str = False,
+    platform: Platforms = None,
     no_cache: bool = False,
-    auth: Mapping[str, Credentials] | None = None,
+    secrets: Secrets = None,
+    ssh: SshAgents = None,
+    cache_from: Caches = None,
+    cache_to: Caches = None,
+    oci_layouts: OciLayouts = None,
+    provenance: Attest = None,
+    sbom: Attest = None,
+    source_date_epoch: int | None = None,
+    reproducible: bool = False,
+    allow: str | Sequence[str] = (),
+    auth: Auth = None,
     name: str | None = None,
     timeout_s: float | None = None,
 ) -> BuildRequest:
-    """Check the arguments of `build` and `submit`.
+    """Check the arguments of `build` and `submit`. Reads secrets and keys; sends nothing.
 
     Raises:
         UsageError: With the argument that is wrong and what it may be.
@@ -68,31 +135,120 @@ def prepare(
         if isinstance(target, str | Path):
             hint = f"for a directory with a Dockerfile write build(depotlab.dockerfile({str(target)!r}))"
         raise UsageError(f"build() cannot build {target!r}.", hint=hint)
-    outputs = _outputs(output, tags, push)
-    for item in outputs:
-        for tag in item.names:
+    _check_load(load)
+    names = (tags,) if isinstance(tags, str) else tuple(tags or ())
+    outputs = _outputs(output, names, push=push, load=load)
+    for tag in (*names, *(tag for item in outputs for tag in item.names)):
+        if tag != "*":
             _check_tag(tag)
-    if platform is not None and not _PLATFORM.fullmatch(platform):
-        raise UsageError(
-            f"platform={platform!r} is not a platform.",
-            hint="write os/architecture, such as linux/amd64 or linux/arm64/v8",
-        )
     if timeout_s is not None and timeout_s <= 0:
         raise UsageError(f"timeout_s={timeout_s!r} must be above zero.", hint="in seconds")
+    epoch = _epoch(source_date_epoch, reproducible)
+    if reproducible:
+        outputs = tuple(_with_clamped_times(item) for item in outputs)
     if isinstance(target, Dockerfile):
         target.check()
     return BuildRequest(
         target=target,
-        title=name or _title(target, outputs),
+        title=name or _title(target, outputs, names),
         outputs=outputs,
-        platform=platform or "",
+        load=load,
+        load_names=names if load else (),
+        platforms=_platforms(platform),
         no_cache=no_cache,
-        auth=auth or {},
+        auth=check_auth(auth),
+        secrets=secret.check_all(secrets),
+        ssh=_agents(ssh),
+        cache_imports=as_imports(cache_from),
+        cache_exports=as_exports(_with_inline(cache_to, target)),
+        stores=_stores(oci_layouts),
+        attests=attestations(provenance=provenance, sbom=sbom),
+        source_date_epoch=epoch,
+        allow=_entitlements(allow),
         timeout_s=timeout_s,
     )
 
 
-def _outputs(output: Outputs, tags: str | Sequence[str] | None, push: bool) -> tuple[Output, ...]:
+def _agents(given: SshAgents) -> dict[str, Agent]:
+    return ssh.check_all(given)
+
+
+def _with_inline(given: Caches, target: Target) -> Caches:
+    """Take the build argument that asks clients for an inline cache. Source: moby/buildkit `client/solve.go`."""
+    argument = target.args.get("BUILDKIT_INLINE_CACHE") if isinstance(target, Dockerfile) else None
+    if argument not in ("1", "true"):
+        return given
+    several = [given] if isinstance(given, Cache) else list(given or ())
+    return several if any(one.type == "inline" for one in several) else [*several, inline()]
+
+
+def _stores(given: OciLayouts) -> dict[str, Layout]:
+    """Open the layouts that a graph names, and see that they are some."""
+    found: dict[str, Layout] = {}
+    for name, place in (given or {}).items():
+        # Read only: the daemon could write to one that is not.
+        layout = Layout(place.host_path if isinstance(place, Layout) else place, read_only=True)
+        layout.tags()
+        found[name] = layout
+    return found
+
+
+def _platforms(given: Platforms) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    several = given.split(",") if isinstance(given, str) else list(given)
+    for one in several:
+        if not isinstance(one, str) or not _PLATFORM.fullmatch(one):
+            raise UsageError(
+                f"platform={given!r} is not a platform.",
+                hint="write os/architecture, such as linux/amd64 or linux/arm64/v8, or a list of them",
+            )
+    return tuple(dict.fromkeys(several))
+
+
+def _entitlements(given: str | Sequence[str]) -> tuple[str, ...]:
+    several = (given,) if isinstance(given, str) else tuple(given)
+    for one in several:
+        if not isinstance(one, str) or one.partition("=")[0] not in ENTITLEMENTS:
+            raise UsageError(
+                f"allow={given!r} is not a right that a build can ask for.",
+                hint=f"use {', '.join(ENTITLEMENTS)} (a device as device=NAME)",
+            )
+    return several
+
+
+def _epoch(given: int | None, reproducible: bool) -> int | None:
+    if given is None:
+        return 0 if reproducible else None
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise UsageError(
+            f"source_date_epoch={given!r} is not a time.",
+            hint="whole seconds since 1970 in UTC, such as int(time.time())",
+        )
+    return given
+
+
+def _with_clamped_times(output: Output) -> Output:
+    """Let the files of layers be no younger than the time of the build."""
+    if output.type not in _IMAGE_TYPES or "rewrite-timestamp" in output.attrs:
+        return output
+    return replace(output, attrs={**output.attrs, "rewrite-timestamp": "true"})
+
+
+def _check_load(load: object) -> None:
+    if isinstance(load, bool):
+        return
+    if not isinstance(load, str) or not load:
+        raise UsageError(
+            f"load={load!r} is neither True nor the place of a Docker Engine.",
+            hint="True finds the engine of this computer; or write load='unix:///var/run/docker.sock', "
+            "or the name of a Docker context",
+        )
+
+
+def _outputs(
+    output: Outputs, names: tuple[str, ...], *, push: bool, load: bool | str
+) -> tuple[Output, ...]:
     if output is None:
         outputs: tuple[Output, ...] = ()
     else:
@@ -103,10 +259,10 @@ def _outputs(output: Outputs, tags: str | Sequence[str] | None, push: bool) -> t
                     f"output={item!r} is not an output.",
                     hint="use depotlab.export, for example export.image('ghcr.io/me/app:dev')",
                 )
-    names = (tags,) if isinstance(tags, str) else tuple(tags or ())
-    if names:
+    export.destinations(outputs)
+    if names and (push or not load):
         return (*outputs, export.image(*names, push=push))
-    if push:
+    if push and not names:
         raise UsageError(
             "push=True needs tags= to say where to.",
             hint="for example tags='ghcr.io/me/app:dev'; with output= say push there",
@@ -131,7 +287,9 @@ def _check_tag(tag: str) -> None:
         )
 
 
-def _title(target: Target, outputs: tuple[Output, ...]) -> str:
+def _title(target: Target, outputs: tuple[Output, ...], names: tuple[str, ...]) -> str:
+    if names:
+        return names[0]
     for output in outputs:
         if output.names:
             return output.names[0]

@@ -11,7 +11,8 @@ from typing import Any
 from depotlab._portal import CANCEL_GRACE_S, Job, wait_awaiting, wait_blocking
 from depotlab._verbs.builder import Answer
 from depotlab._verbs.request import BuildRequest
-from depotlab.errors import BuildCanceled
+from depotlab.errors import BuildCanceled, UsageError
+from depotlab.export import Artifact
 from depotlab.llb import Definition
 from depotlab.progress import Fold, Snapshot, Step
 from depotlab.widgets import Ticker
@@ -27,6 +28,8 @@ class BuildResult:
         digest: Of the image manifest (or index), `sha256:…`; empty when no image was made.
         config_digest: Of the image configuration; empty when there is none.
         names: Names that the image was given.
+        outputs: What the outputs became that came to this machine, in their order; see `Artifact`.
+        loaded: Names, or the id, of the image in the Docker Engine that it was loaded into.
         response: The daemon's answer, all keys.
         definition: The graph as it was sent, with base images resolved; None for a Dockerfile.
         snapshot: The final state of all steps.
@@ -37,11 +40,18 @@ class BuildResult:
         self.response: Mapping[str, str] = answer.response
         self.digest = answer.response.get("containerimage.digest", "")
         self.config_digest = answer.response.get("containerimage.config.digest", "")
-        self.names: tuple[str, ...] = tuple(n for o in request.outputs for n in o.names)
+        names = [n for o in request.outputs for n in o.names]
+        self.names: tuple[str, ...] = tuple(dict.fromkeys([*names, *request.load_names]))
+        self.outputs: tuple[Artifact, ...] = tuple(
+            answer.artifacts[index]
+            for index in sorted(answer.artifacts)
+            if index < len(request.outputs)
+        )
+        self.loaded: tuple[str, ...] = answer.loaded
         self.definition: Definition | None = answer.definition
         self.snapshot: Snapshot = fold.snapshot(at_ns=time.time_ns())
         self._pushed = any(o.push for o in request.outputs)
-        self._has_output = bool(request.outputs)
+        self._has_output = bool(request.outputs or request.load)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -65,11 +75,40 @@ class BuildResult:
         """
         return _logs(self.snapshot, step)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What did not go as asked and failed nothing: cache misses, linter findings, files left out."""
+        return tuple(warning.short for warning in self.snapshot.warnings)
+
+    def read(self) -> bytes:
+        """Return the bytes of the only output that came to this machine, such as `export.tar(None)`.
+
+        Raises:
+            UsageError: There is none, or there are several: see `.outputs`.
+            SessionError: Its file cannot be read any more.
+        """
+        if len(self.outputs) != 1:
+            raise UsageError(
+                f"This build has {len(self.outputs)} outputs on this machine, not one.",
+                hint="ask for one with output=export.tar(None), or read one of result.outputs",
+            )
+        return self.outputs[0].read()
+
     def _headline(self) -> str:
         if not self._has_output:
             return "built, with no output asked for: the result stays in the builder's cache"
-        verb = "pushed" if self._pushed else "built"
-        return f"{verb} {', '.join(self.names) or 'image'} {self.digest}"
+        verb = "pushed" if self._pushed else "loaded" if self.loaded else "built"
+        files = [str(artifact.path) for artifact in self.outputs if artifact.path is not None]
+        return " ".join(
+            filter(
+                None,
+                [
+                    verb,
+                    ", ".join([*self.names, *files]) or ("image" if self.digest else "into memory"),
+                    self.digest,
+                ],
+            )
+        )
 
     def __repr__(self) -> str:
         return (
