@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from depotlab import aio, cache, errors, export, frontend, llb, mount, recipes, secret, ssh
-    from depotlab._contexts import Context, context
+    from depotlab._contexts import Context, File, context
     from depotlab._nested import allow_asyncio_run
     from depotlab._oci import Layout as OciLayout
     from depotlab._rpc import TLS
@@ -36,6 +36,7 @@ __all__ = [
     "Client",
     "Context",
     "Dockerfile",
+    "File",
     "OciLayout",
     "__version__",
     "aio",
@@ -64,6 +65,7 @@ _HOMES = {
     "Client": ("depotlab.client", "Client"),
     "Context": ("depotlab._contexts", "Context"),
     "Dockerfile": ("depotlab.frontend", "Dockerfile"),
+    "File": ("depotlab._contexts", "File"),
     "OciLayout": ("depotlab._oci", "Layout"),
     "aio": ("depotlab.aio", ""),
     "allow_asyncio_run": ("depotlab._nested", "allow_asyncio_run"),

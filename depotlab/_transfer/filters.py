@@ -3,6 +3,7 @@
 A tree is filtered twice, first by include patterns, then by exclude patterns. Either may say no
 to a directory while something below it is wanted: then it is walked, and sent only when an entry
 below is (the receiver wants parents first). It is not walked when no pattern could match below.
+Filters of two parties (what the user offers, what the builder asks for) go one after the other.
 
 Source: tonistiigi/fsutil `filter.go`.
 """
@@ -11,18 +12,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 from depotlab._transfer.patterns import Matcher, Pattern
 
-__all__ = ["Inherited", "TreeFilter", "make_filter"]
+__all__ = ["Inherited", "TreeFilter", "Verdict", "make_filter"]
 
-Inherited = tuple[int, int]
-"""What a directory hands to its children: the masks of the include and the exclude matcher."""
+Inherited = tuple[Any, Any]
+"""What a directory hands to its children: the masks of the include and the exclude matcher, or what each
+of two filters hands on."""
 
 _NOTHING: Inherited = (0, 0)
-_SPECIAL = re.compile(r"[*?\[\]^\\|{]")
+# If none of the patterns has one of these (but for `/*` or `/**` at its end), the Go walk goes by names alone.
+_WILD = re.compile(r"[*?\[\]^\\]")
 # What may match a slash, or only a part of the path, or something else than itself.
 _UNSTEADY = re.compile(r"\*\*|[\[\]^\\|{\ufeff\ufffd\ud800-\udfff]")
+
+
+class Verdict(NamedTuple):
+    """What a filter says of a path, and because of what.
+
+    Attributes:
+        keeps: Whether the entry itself is kept.
+        by: The list that decided, or empty when nothing in either speaks of the path.
+        rule: Which pattern of that list, from 0; None if it is the lack of one that includes the path.
+        at: The path that the pattern matched: the path itself or a directory above it.
+    """
+
+    keeps: bool
+    by: Literal["include", "exclude", ""]
+    rule: int | None
+    at: str
 
 
 class TreeFilter:
@@ -84,23 +104,109 @@ class TreeFilter:
                 keep = False
         return keep, is_dir, (include_mask, exclude_mask)
 
+    def explain(self, path: str) -> Verdict:
+        """Tell what decides about a path, as a walk from the top would come to it.
+
+        Args:
+            path: Relative to the root, decoded with `surrogateescape`.
+
+        Raises:
+            BadPattern: A pattern is malformed in a way that only shows when it is used.
+        """
+        parts = path.split("/")
+        include, exclude = _Trace(self._include), _Trace(self._exclude)
+        for end in range(1, len(parts) + 1):
+            here = "/".join(parts[:end])
+            is_last = end == len(parts)
+            included = include.step(here) or self._include is None
+            if not included and (is_last or not self._ways_to_included.lead_into(here)):
+                return Verdict(False, "include", None, here)
+            excluded = exclude.step(here)
+            if excluded and (is_last or not self._ways_back.lead_into(here)):
+                return Verdict(False, "exclude", *exclude.decider)
+        if exclude.mask:
+            return Verdict(True, "exclude", *exclude.decider)
+        if include.mask:
+            return Verdict(True, "include", *include.decider)
+        return Verdict(True, "", None, path)
+
+    def within(self, outer: TreeFilter | None) -> TreeFilter:
+        """Return a filter that keeps what both keep."""
+        if outer is None or outer.keeps_all:
+            return self
+        return outer if self.keeps_all else _Both(outer, self)
+
+
+class _Trace:
+    """One matcher on its way down to a path, and since which directory each rule holds."""
+
+    def __init__(self, matcher: Matcher | None) -> None:
+        self._matcher = matcher
+        self._since: dict[int, str] = {}
+        self.mask = 0
+
+    def step(self, path: str) -> bool:
+        if self._matcher is None:
+            return False
+        before = self.mask
+        matched, self.mask = self._matcher.match(path, before)
+        for rule in range(self.mask.bit_length()):
+            if self.mask >> rule & 1 and not before >> rule & 1:
+                self._since[rule] = path
+        return matched
+
+    @property
+    def decider(self) -> tuple[int, str]:
+        """The last rule that holds, which is the one that counts, and where it began to."""
+        rule = self.mask.bit_length() - 1
+        return rule, self._since[rule]
+
+
+class _Both(TreeFilter):
+    """Two filters, one after the other."""
+
+    def __init__(self, first: TreeFilter, second: TreeFilter) -> None:
+        super().__init__()
+        self._first = first
+        self._second = second
+        self.top = (first.top, second.top)
+
+    @property
+    def keeps_all(self) -> bool:
+        return False
+
+    def judge(
+        self, path: str, inherited: Inherited, *, is_dir: bool
+    ) -> tuple[bool, bool, Inherited]:
+        keep, enter, first = self._first.judge(path, inherited[0], is_dir=is_dir)
+        if not (keep or enter):
+            return False, False, _NOTHING
+        keeps_too, enters_too, second = self._second.judge(path, inherited[1], is_dir=is_dir)
+        return keep and keeps_too, enter and enters_too, (first, second)
+
+    def explain(self, path: str) -> Verdict:
+        """Return what the first says if it drops the path, else what the second says."""
+        first = self._first.explain(path)
+        return self._second.explain(path) if first.keeps else first
+
 
 class _Ways:
     """The directories in which something may match that does not match itself.
 
-    For plain patterns these are the directories that they name on their way. A pattern with `*`
-    and `?` leads into directories as deep as it has names, if they match name by name; the Go walk
-    then goes everywhere, with the same result. All others may match anywhere.
+    If all patterns are plain these are the directories that they name on their way. If not, the Go walk goes
+    everywhere; this one has the same result with less walking: a pattern with `*` and `?` leads into
+    directories as deep as it has names, if they match name by name, and all others may match anywhere.
     """
 
     def __init__(self, patterns: Iterable[Pattern]) -> None:
         self._anywhere = False
         self._plain: set[str] = set()
         globs: list[str] = []
-        for pattern in patterns:
-            text = pattern.text.removesuffix("/**").removesuffix("/*")
+        texts = [(p, p.text.removesuffix("/**").removesuffix("/*")) for p in patterns]
+        is_wild = any(_WILD.search(text) for _, text in texts)
+        for pattern, text in texts:
             parts = text.split("/")
-            if not _SPECIAL.search(text):
+            if not is_wild or not (_WILD.search(text) or _UNSTEADY.search(text)):
                 self._plain.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
             elif _UNSTEADY.search(text):
                 self._anywhere = True

@@ -44,15 +44,25 @@ class MemoryTree:
     Args:
         files: Content by relative path with `/` between its parts; directories follow from the
             paths. Text is written as UTF-8.
-        mode: Permission bits of all files.
+        mode: Permission bits of the files that `modes` does not name.
+        modes: Permission bits by path.
+        offered: What may be sent of it at all, whatever is asked for; None is everything.
 
     Raises:
         ContextError: A path is absolute, leads out of the tree, or is a directory for another.
     """
 
-    def __init__(self, files: Mapping[str, str | bytes], *, mode: int = 0o644) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, str | bytes],
+        *,
+        mode: int = 0o644,
+        modes: Mapping[str, int] | None = None,
+        offered: TreeFilter | None = None,
+    ) -> None:
         self._files: dict[bytes, bytes] = {}
-        self._mode = mode
+        self._modes: dict[bytes, int] = {}
+        self._offered = offered
         directories: set[bytes] = set()
         for name, content in files.items():
             outside = name.startswith(("/", "../")) or name in (".", "..", ".fsutil-metadata")
@@ -64,6 +74,7 @@ class MemoryTree:
                 )
             path = name.encode("utf-8", "surrogateescape")
             self._files[path] = content.encode() if isinstance(content, str) else content
+            self._modes[path] = (modes or {}).get(name, mode)
             parts = path.split(b"/")
             directories.update(b"/".join(parts[:end]) for end in range(1, len(parts)))
         for path in directories & self._files.keys():
@@ -90,6 +101,7 @@ class MemoryTree:
         return MemoryFile(self._files[path])
 
     def walk(self, wanted: TreeFilter) -> Iterator[Entry]:
+        wanted = wanted.within(self._offered)
         walked = {b"": wanted.top}
         waiting: list[Entry] = []
         for path in self._order:
@@ -115,4 +127,4 @@ class MemoryTree:
             return Entry(path, filemode.DIR | 0o755, 0, _START_OF_2020_NS)
         digest = hashlib.sha256(content).digest()
         modified_ns = _START_OF_2020_NS + int.from_bytes(digest[:8]) % _YEAR_NS
-        return Entry(path, self._mode, len(content), modified_ns)
+        return Entry(path, self._modes[path], len(content), modified_ns)

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterable
 from depotlab._transfer import paths
 from depotlab._transfer.goregex import BadPattern, translate
 
-__all__ = ["BadPattern", "Matcher", "Pattern"]
+__all__ = ["SPACE", "BadPattern", "Matcher", "Pattern"]
 
 # What Go's strings.TrimSpace takes off; str.strip takes off more.
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
 
@@ -194,7 +194,7 @@ class Matcher:
 
 
 def _parse(line: str) -> Pattern | None:
-    text = line.strip(_SPACE)
+    text = line.strip(SPACE)
     if not text:
         return None
     text = paths.clean(text)

@@ -40,7 +40,13 @@ from depotlab.buildkit import (
     solve_with_retry,
 )
 from depotlab.cache import Note
-from depotlab.errors import BuildCanceled, BuildTimeout, DepotlabError, StepFailed
+from depotlab.errors import (
+    BuildCanceled,
+    BuildTimeout,
+    ConnectionLost,
+    DepotlabError,
+    StepFailed,
+)
 from depotlab.export import Artifact, Output
 from depotlab.frontend import Dockerfile
 from depotlab.llb import Definition, ImageConfig, Platform, parse_reference
@@ -318,7 +324,16 @@ class _Attempts:
         return self._made[-1]
 
     def make(self) -> Attempt:
-        """Return a new attempt."""
+        """Return a new attempt.
+
+        Raises:
+            ConnectionLost: The first one has read what can be read only once.
+        """
+        if self._made and not self.served.can_be_repeated:
+            raise ConnectionLost(
+                "The connection broke while the context was sent, and it can be read only once.",
+                hint="build again with a new stream, or give the archive as a path",
+            )
         outputs = self._outputs
         if self._load is not None:
             self._loading.append(self._load())

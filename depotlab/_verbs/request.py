@@ -296,10 +296,12 @@ def _title(target: Target, outputs: tuple[Output, ...], names: tuple[str, ...]) 
     if isinstance(target, Dockerfile):
         if target.target:
             return target.target
-        if target.text is None and target.context is not None:
-            path = target.context
-            return path.name if isinstance(path, Path) else path.rstrip("/").rpartition("/")[2]
-        return "Dockerfile"
+        if target.text is not None:
+            return "Dockerfile"
+        path = target.context
+        if path is None:
+            return str(target.main.where)
+        return path.name if isinstance(path, Path) else path.rstrip("/").rpartition("/")[2]
     return "graph"
 
 

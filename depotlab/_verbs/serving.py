@@ -70,6 +70,7 @@ class Served:
         if self._layout is not None:
             stores["export"] = self._layout
         self._request = request
+        self._offer = offer
         self._outputs = outputs
         self._files = FileSend(export.destinations(outputs), report=report)
         self._content = ContentStores(stores, report=report)
@@ -84,9 +85,17 @@ class Served:
             services.append(Secrets(request.secrets, report=report))
         if request.ssh:
             services.append(Ssh(request.ssh, report=report))
+        self._uploads = Uploads(offer.uploads, report=report)
         if offer.uploads:
-            services.append(Uploads(offer.uploads, report=report))
+            services.append(self._uploads)
         self.session = Session(offer.folders, auth=auth, services=services, problems=problems)
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """False when something was read that can be read only once."""
+        sources = self._offer.uploads
+        sent = self._uploads.sent_bytes
+        return not any(sent[name] and getattr(sources[name], "once", False) for name in sources)
 
     async def commit(
         self, response: Mapping[str, str]

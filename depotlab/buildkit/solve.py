@@ -181,6 +181,9 @@ class _Build:
         """The daemon only repeats what our side of the session told it: raise our own error then."""
         step = self.remarks.step_of(failure.message)
         told = from_failure(failure, address=self.address, building=True, step=step)
+        quoted = next((p for p in self.session.problems if p.message in failure.message), None)
+        if quoted is not None and not isinstance(told, StepFailed | BuildCanceled):
+            return quoted
         if isinstance(told, StepFailed | DockerfileError | ConnectionLost | BuildCanceled):
             return told
         return next(iter(self.session.problems), told)

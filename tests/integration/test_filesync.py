@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import time
 from pathlib import Path
 
 import pytest
 
 from depotlab._session import MemoryTree, Session
-from depotlab._transfer import BadPattern, HostTree, Matcher, make_filter, resolve
+from depotlab._transfer import HostTree
 from depotlab.errors import DepotlabError, SessionError
-from tests.conftest import unavailable
-from tests.support import treecases
-from tests.support.gomatch import GoUnavailable, ask, to_wire
 from tests.support.sessions import build
 
 CHECK = """FROM busybox
@@ -159,119 +155,3 @@ def test_a_directory_that_was_not_offered_fails_the_build(engine) -> None:
     session = Session({"dockerfile": MemoryTree({"Dockerfile": "FROM busybox\nCOPY f /\n"})})
     with pytest.raises(DepotlabError, match="context"):
         build(engine.address, session)
-
-
-# ----------------------------------------------------------------- against the Go packages
-
-Row = tuple[object, ...]
-"""Path, mode, size, time, link, device and attributes of an entry; the last as a tuple."""
-
-
-@pytest.fixture
-def go():
-    try:
-        ask()
-    except GoUnavailable as error:
-        unavailable(str(error))
-    return ask
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_patterns_mean_what_they_mean_in_go(go, seed: int) -> None:
-    rng = random.Random(seed)
-    cases = [treecases.match_case(rng, odd=n % 2 == 1) for n in range(800)]
-    answers = go(match=[{key: list(map(to_wire, c[key])) for key in c} for c in cases])["match"]
-    different = []
-    for case, answer in zip(cases, answers, strict=True):
-        ours = ""
-        try:
-            matcher = Matcher(case["patterns"])
-        except BadPattern:
-            ours = "refused"
-        else:
-            for path in case["paths"]:
-                try:
-                    ours += "1" if matcher.match_from_top(path) else "0"
-                except BadPattern:
-                    ours += "e"
-        if ours != ("refused" if answer["refused"] else answer["walking"]):
-            different.append((case, ours, answer))
-    assert different == []
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_trees_are_listed_as_go_lists_them(go, seed: int, tmp_path: Path) -> None:
-    """Every field of every entry, for random trees, filters and follow-paths."""
-    rng = random.Random(seed)
-    cases = []
-    for n in range(300):
-        root = tmp_path / str(n)
-        root.mkdir()
-        listing = treecases.tree_listing(rng)
-        treecases.make_tree(root, listing)
-        cases.append(
-            {
-                "root": str(root),
-                "include": treecases.patterns(rng, odd=False) if n % 6 in (1, 2) else [],
-                "exclude": treecases.patterns(rng, odd=n % 6 == 2) if n % 6 in (0, 2, 4) else [],
-                "follow": treecases.follow_paths(rng, listing) if n % 6 >= 3 else None,
-            }
-        )
-    questions = [
-        {k: v if k == "root" or v is None else list(map(to_wire, v)) for k, v in c.items()}
-        for c in cases
-    ]
-    for question in questions:
-        question["include"] = question["include"] or None
-        question["exclude"] = question["exclude"] or None
-    different = []
-    for case, answer in zip(cases, go(walk=questions)["walk"], strict=True):
-        theirs = None if answer["error"] else [_from_go(entry) for entry in answer["entries"]]
-        ours = _listed(case)
-        if ours != theirs and not _may_differ(case, ours, theirs):
-            different.append((case, ours, theirs))
-    assert different == []
-
-
-def _may_differ(case, ours: list[Row] | None, theirs: list[Row] | None) -> bool:
-    """Whether this is one of the two differences that we want.
-
-    We follow several paths through one link, so we may list more; and we do not walk where nothing
-    can match, so we may not come upon a malformed pattern there.
-    """
-    if ours is None:
-        return False
-    if len(case["follow"] or []) > 1 and (theirs is None or {*theirs} < {*ours}):
-        return True
-    rules = [*Matcher(case["include"]).patterns, *Matcher(case["exclude"]).patterns]
-    return theirs is None and not all(rule.usable for rule in rules)
-
-
-def _listed(case) -> list[Row] | None:
-    tree = HostTree(Path(case["root"]))
-    try:
-        followed = resolve(tree, case["follow"]) if case["follow"] else None
-        wanted = make_filter(case["include"], case["exclude"], followed)
-        entries = list(filter(None, tree.walk(wanted)))
-    except BadPattern:
-        return None
-    return [
-        (
-            e.path,
-            e.mode,
-            e.size_bytes,
-            e.modified_ns,
-            e.link,
-            e.device or (0, 0),
-            tuple((e.xattrs or {}).items()),
-        )
-        for e in entries
-    ]
-
-
-def _from_go(entry) -> Row:
-    xattrs = tuple((name, text.encode("latin-1")) for name, text in entry.get("xattrs", {}).items())
-    return (
-        entry["path"].encode("latin-1"), entry["mode"], entry["size"], entry["modified_ns"],
-        entry["link"].encode("latin-1"), (entry["devmajor"], entry["devminor"]), xattrs,
-    )  # fmt: skip

@@ -6,7 +6,17 @@ import os
 import random
 from pathlib import Path
 
-__all__ = ["follow_paths", "glob_case", "make_tree", "match_case", "patterns", "tree_listing"]
+__all__ = [
+    "aimed_patterns",
+    "follow_paths",
+    "glob_case",
+    "ignore_file",
+    "make_special_tree",
+    "make_tree",
+    "match_case",
+    "patterns",
+    "tree_listing",
+]
 
 NAMES = [
     "a", "b", "c", "ab", "a.txt", "b.txt", "a-b", "src", ".x", "x+y", "a b", "^a", "a^b", "1", "$",
@@ -112,6 +122,75 @@ def make_tree(root: Path, listing: list[str]) -> None:
         elif not line.endswith("/"):
             with open(host_path, "wb") as file:
                 file.write(_raw(path))
+
+
+def aimed_patterns(rng: random.Random, listing: list[str], *, most: int = 6) -> list[str]:
+    """Return patterns that hit the tree: directories left out, things in them taken back, parts made wild."""
+    known = [line.split(" -> ")[0].split(" = ")[0].rstrip("/") for line in listing]
+    known += [path.rpartition("/")[0] for path in known if "/" in path]
+    out = []
+    for _ in range(rng.randint(2, most)):
+        parts = [_escaped(part) for part in rng.choice(known).split("/")]
+        for index in range(len(parts)):
+            draw = rng.random()
+            if draw < 0.12:
+                parts[index] = rng.choice(["*", "**", "?*"])
+            elif draw < 0.2:
+                parts[index] = parts[index][:1].rstrip("\\") + "*"
+        text = "/".join(parts)
+        if rng.random() < 0.15:
+            text += rng.choice(["/**", "/*", "/"])
+        if rng.random() < 0.1:
+            text = "**/" + text
+        out.append("!" + text if rng.random() < 0.45 else text)
+    if rng.random() < 0.3:
+        out.insert(0, rng.choice(["*", "**", "*/*"]))
+    return out
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"\\{char}" if char in "\\*?[]{}|^" else char for char in name)
+
+
+def ignore_file(rng: random.Random) -> str:
+    """Return the text of an ignore file, with all that a reader of such files has to look out for."""
+    lines = []
+    for _ in range(rng.randint(0, 8)):
+        line = rng.choice(
+            ["", " ", "#", "# note", " # no note", "!", "! ", "/", "//", ".", "!/", "!."]
+        )
+        if rng.random() < 0.8:
+            line = rng.choice(["", "", " ", "\t", "\u2003"]) + rng.choice(patterns(rng, odd=True))
+        if rng.random() < 0.15:
+            line = "\ufeff" + line
+        lines.append(line + rng.choice(["", "", " ", "\r", "\r\r", "\x85"]))
+    return "\n".join(lines) + rng.choice(["", "\n"])
+
+
+def make_special_tree(root: Path, *, devices: bool) -> None:
+    """Make one of everything that a file system has besides plain files."""
+    (root / "d").mkdir()
+    (root / "d").chmod(0o1777)
+    (root / "d" / "run").write_text("#!/bin/sh\n")
+    (root / "d" / "run").chmod(0o6755)
+    (root / "closed").mkdir()
+    (root / "closed" / "f").write_text("x")
+    os.link(root / "d" / "run", root / "a-first-name")
+    os.link(root / "d" / "run", root / "z-third-name")
+    (root / "loop").symlink_to(".")
+    (root / "d" / "up").symlink_to("../d")
+    (root / "outside").symlink_to("/etc/../../nowhere")
+    os.mkfifo(root / "pipe")
+    os.link(root / "pipe", root / "pipe-again")
+    (root / os.fsdecode(b"caf\xe9\n\xff")).write_text("odd")
+    (root / ("n" * 255)).write_text("long")
+    os.setxattr(root / "d" / "run", "user.note", b"\0\xff")
+    os.setxattr(root / "d", "user.empty", b"")
+    os.utime(root / "d" / "run", ns=(0, 1_234_567_890_123_456_789))
+    os.utime(root / "pipe", ns=(0, -5_000_000_001))
+    if devices:
+        os.mknod(root / "null", 0o020666, os.makedev(1, 3))
+        os.mknod(root / "disk", 0o060600, os.makedev(259, 70000))
 
 
 def _raw(text: str) -> bytes:

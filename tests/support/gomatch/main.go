@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 
 	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
 )
@@ -200,18 +202,33 @@ func runWalk(c walkCase) (result walkResult) {
 	return result
 }
 
+// ignoreResult is what an ignore file says; null patterns are a refusal.
+type ignoreResult struct {
+	Patterns []bytesText `json:"patterns"`
+}
+
+func runIgnore(content bytesText) ignoreResult {
+	patterns, err := ignorefile.ReadAll(bytes.NewReader([]byte(content)))
+	if err != nil {
+		return ignoreResult{}
+	}
+	return ignoreResult{Patterns: wrap(patterns)}
+}
+
 type request struct {
-	Match []matchCase `json:"match"`
-	Glob  []globCase  `json:"glob"`
-	Walk  []walkCase  `json:"walk"`
-	Clean []bytesText `json:"clean"`
+	Match  []matchCase `json:"match"`
+	Glob   []globCase  `json:"glob"`
+	Walk   []walkCase  `json:"walk"`
+	Clean  []bytesText `json:"clean"`
+	Ignore []bytesText `json:"ignore"`
 }
 
 type answer struct {
-	Match []matchResult `json:"match"`
-	Glob  []string      `json:"glob"`
-	Walk  []walkResult  `json:"walk"`
-	Clean []bytesText   `json:"clean"`
+	Match  []matchResult  `json:"match"`
+	Glob   []string       `json:"glob"`
+	Walk   []walkResult   `json:"walk"`
+	Clean  []bytesText    `json:"clean"`
+	Ignore []ignoreResult `json:"ignore"`
 }
 
 func main() {
@@ -234,6 +251,9 @@ func main() {
 	}
 	for _, c := range in.Clean {
 		out.Clean = append(out.Clean, bytesText(filepath.Clean(string(c))))
+	}
+	for _, c := range in.Ignore {
+		out.Ignore = append(out.Ignore, runIgnore(c))
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
 		fmt.Fprintln(os.Stderr, "gomatch:", err)

@@ -96,3 +96,153 @@ def test_arguments_that_cannot_work_are_refused(arguments, words):
 
 def test_the_repr_is_one_line(context):
     assert repr(dockerfile(context, target="prod")) == f"<Dockerfile in {context}, target prod>"
+
+
+# --------------------------------------------------------------------------- contexts of all kinds
+
+
+def test_the_context_may_be_of_any_kind(tmp_path):
+    from depotlab import llb
+    from tests.unit.contexts.test_tar import TAR
+
+    kinds = {
+        "memory": {"Dockerfile": "FROM scratch"},
+        "tar": TAR,
+        "git": "https://host/x.git",
+        "graph": llb.scratch(),
+        "image": "docker-image://busybox",
+    }
+    for kind, source in kinds.items():
+        value = dockerfile(source)
+        assert value.main.kind == kind
+        assert value.directory is None
+    assert dockerfile(TAR).context is None
+    assert dockerfile(dockerfile(TAR).main).main.kind == "tar"
+
+
+def test_the_dockerfile_in_memory_has_to_be_there():
+    assert (
+        dockerfile({"web.Dockerfile": "FROM x"}, filename="web.Dockerfile").filename
+        == "web.Dockerfile"
+    )
+    assert dockerfile({"dockerfile": "FROM x"}).filename == "Dockerfile"
+    with pytest.raises(ContextError, match="did you mean 'Dockerfil'"):
+        dockerfile({"Dockerfil": "FROM x"})
+    assert dockerfile({}, text="FROM x").text == "FROM x"
+
+
+def test_an_absolute_filename_is_on_this_machine_whatever_the_context_is(context):
+    for source in ({}, "https://host/x.git"):
+        value = dockerfile(source, filename=context / "Dockerfile")
+        assert (value.directory, value.filename) == (context, "Dockerfile")
+    assert dockerfile("https://host/x.git", filename="sub/Dockerfile").directory is None
+    with pytest.raises(ContextError, match="There is no Nope"):
+        dockerfile({}, filename=context / "Nope")
+
+
+def test_names_of_contexts_are_those_that_the_frontend_looks_up(context):
+    names = {
+        "base": "base",
+        "alpine:latest": "alpine",
+        "docker.io/library/alpine": "alpine",
+        "alpine:3.20": "alpine:3.20",
+        "ghcr.io/me/app": "ghcr.io/me/app",
+        "base::linux/arm64": "base::linux/arm64",
+    }
+    value = dockerfile(context, contexts=dict.fromkeys(names, "."))
+    assert list(value.contexts) == sorted(set(names.values()), key=list(names.values()).index)
+    assert repr(dockerfile(text="FROM b", contexts={"b": {}})) == (
+        "<Dockerfile text with an empty context, contexts b>"
+    )
+    with pytest.raises(UsageError, match="'Base', which no Dockerfile can use"):
+        dockerfile(context, contexts={"Base": "."})
+    with pytest.raises(ContextError, match="does not exist"):
+        dockerfile(context, contexts={"base": "nowhere"})
+
+
+def test_a_directory_that_is_gone_when_it_is_built_is_named(context):
+    (context / "more").mkdir()
+    value = dockerfile(context, contexts={"more": "more"})
+    (context / "more").rmdir()
+    with pytest.raises(ContextError, match="more does not exist"):
+        value.check()
+
+
+# --------------------------------------------------------------------------- options
+
+
+def test_options_are_kept_as_they_are_asked_of_the_frontend(context):
+    value = dockerfile(
+        context,
+        syntax="docker/dockerfile:1 --flag",
+        network="none",
+        add_hosts={"db": "10.0.0.5", "six": "::1"},
+        shm_size_bytes=64 << 20,
+        ulimits={"nofile": (1024, 4096), "core": -1},
+        cgroup_parent="/lab",
+        hostname="box",
+        image_resolve_mode="pull",
+        check=" skip=JSONArgsRecommended, FromAsCasing ; error=true",
+    )
+    assert value.ulimits == {"nofile": (1024, 4096), "core": (-1, -1)}
+    assert (value.network, value.image_resolve_mode, value.hostname) == ("none", "pull", "box")
+    assert value.lint == "skip=JSONArgsRecommended, FromAsCasing ; error=true"
+    assert dockerfile(context).network == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "hint"),
+    [
+        ({"network": "hsot"}, "network='hsot' is none of sandbox, host, none", "did you mean 'host'"),
+        ({"network": "default"}, "is none of", "'sandbox'"),
+        ({"image_resolve_mode": "always"}, "is none of default, pull, local", "'pull'"),
+        ({"ulimits": {"nofiles": 1}}, "'nofiles', which is no limit", "did you mean 'nofile'"),
+        ({"ulimits": {"nofile": (5, 1)}}, "above the hard one", ""),
+        ({"ulimits": {"nofile": (-1, 1)}}, "above the hard one", ""),
+        ({"ulimits": {"nofile": "1024"}}, "is no limit", "1024"),
+        ({"ulimits": {"nofile": True}}, "is no limit", ""),
+        ({"ulimits": {"nofile": (1, 2, 3)}}, "is no limit", ""),
+        ({"add_hosts": {"db": "database"}}, "no IP address", ""),
+        ({"add_hosts": {"db": "host-gateway"}}, "no IP address", "word of the Docker Engine"),
+        ({"add_hosts": {"d b": "1.2.3.4"}}, "no host name", ""),
+        ({"add_hosts": ["db=1.2.3.4"]}, "not a mapping", ""),
+        ({"shm_size_bytes": "64m"}, "no number of bytes", "67108864"),
+        ({"shm_size_bytes": -1}, "no number of bytes", ""),
+        ({"hostname": "a b"}, "no host name", ""),
+        ({"cgroup_parent": 3}, "not text", ""),
+        ({"target": 3}, "not text", ""),
+        ({"no_cache": "stage"}, "is one string", "['stage']"),
+        ({"no_cache": ["a,b"]}, "names no stage", ""),
+        ({"args": {"": "x"}}, "empty name", ""),
+        ({"args": "x"}, "not a mapping", ""),
+        ({"text": b"FROM x"}, "bytes, not text", ""),
+        ({"syntax": "me/App"}, "lowercase", ""),
+        ({"syntax": "x", "args": {"BUILDKIT_SYNTAX": "y"}}, "the same thing", ""),
+        ({"check": "error=true", "args": {"BUILDKIT_DOCKERFILE_CHECK": "y"}}, "the same thing", ""),
+        ({"check": "skpi=all"}, "the part 'skpi=all'", "did you mean 'skip'"),
+        ({"check": "skip"}, "the part 'skip'", ""),
+        ({"check": "error=yes"}, "error=yes", "error=true"),
+        ({"check": "skip=JSONArgRecommended"}, "the rule 'JSONArgRecommended'", "JSONArgsRecommended"),
+        ({"check": True}, "not text", "skip=all"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_work_are_refused_with_what_is_near(context, arguments, words, hint):
+    with pytest.raises(UsageError) as caught:
+        dockerfile(**arguments)
+    assert words in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_check_that_a_newer_daemon_may_know_is_let_through(context):
+    assert (
+        dockerfile(context, check="skip=SomethingEntirelyNew").lint == "skip=SomethingEntirelyNew"
+    )
+    assert (
+        dockerfile(context, check="experimental=all;skip=all").lint == "experimental=all;skip=all"
+    )
+
+
+def test_a_build_is_a_value(context):
+    assert dockerfile(context, args={"A": "1"}) == dockerfile(str(context), args={"A": "1"})
+    with pytest.raises(AttributeError):
+        dockerfile(context).target = "x"

@@ -43,3 +43,8 @@ def test_a_file_cannot_be_a_directory_too() -> None:
 
 def test_names_may_start_with_two_dots() -> None:
     assert [entry.path for entry in MemoryTree({"..a": ""}).walk(ALL)] == [b"..a"]
+
+
+def test_files_may_have_permissions_of_their_own() -> None:
+    tree = MemoryTree({"run": "#!/bin/sh", "data": ""}, modes={"run": 0o755})
+    assert {e.path: e.mode for e in tree.walk(TreeFilter())} == {b"run": 0o755, b"data": 0o644}

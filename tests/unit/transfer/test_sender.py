@@ -13,8 +13,7 @@ LINK = Entry(b"l", filemode.SYMLINK | 0o777, 1, 1, b"f")
 
 def listed(*entries: Entry) -> Sender:
     sender = Sender()
-    for entry in entries:
-        sender.stat(entry)
+    sender.stats(list(entries))
     return sender
 
 
@@ -27,7 +26,7 @@ def test_numbers_count_every_entry_from_nought() -> None:
 def test_a_file_may_be_asked_for_while_others_are_still_listed() -> None:
     sender = listed(FILE)
     assert isinstance(sender.receive(encode_request(0)), Wanted)
-    sender.stat(Entry(b"g", 0o644, 0, 1))
+    sender.stats([Entry(b"g", 0o644, 0, 1)])
     assert isinstance(sender.receive(encode_request(1)), Wanted)
 
 
@@ -35,7 +34,7 @@ def test_nothing_can_be_listed_after_the_end_and_the_end_is_sent_once() -> None:
     sender = listed(FILE)
     assert sender.end_of_list() == b""
     with pytest.raises(RuntimeError, match="crash"):
-        sender.stat(FILE)
+        sender.stats([FILE])
     with pytest.raises(RuntimeError, match="once"):
         sender.end_of_list()
 

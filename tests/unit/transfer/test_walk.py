@@ -7,7 +7,6 @@ import pickle
 import shutil
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from depotlab._transfer import Entry, HostTree, TreeFilter, filemode, make_filter, walk
 from depotlab.errors import ContextError, SessionError
+from tests.support.nobody import nobodys_directory
 
 ALL = TreeFilter()
 
@@ -25,15 +25,8 @@ def entries(root: Path, wanted: TreeFilter = ALL) -> dict[str, Entry]:
 
 @pytest.fixture
 def nobodys_tree() -> Iterator[Path]:
-    """A directory of a user without rights, who the test then is."""
-    root = Path(tempfile.mkdtemp(prefix="dl-walk-"))
-    uid = os.geteuid()
-    if uid == 0:
-        os.chown(root, 65534, 65534)
-        os.seteuid(65534)
-    yield root
-    os.seteuid(uid)
-    shutil.rmtree(root)
+    with nobodys_directory() as root:
+        yield root
 
 
 def test_order_is_depth_first_by_the_bytes_of_names(tmp_path: Path) -> None:
