@@ -108,9 +108,9 @@ class Preview:
             ContextError: A rule is malformed.
 
         Example:
-            >>> from depotlab._contexts import context
+            >>> from depotlab import dockerfile
             >>> files = {"app.py": "", "big.csv": "1,2", ".dockerignore": "# data\n*.csv\n"}
-            >>> print(context(files).preview().why("big.csv"))
+            >>> print(dockerfile(files, text="FROM scratch").preview().why("big.csv"))
             big.csv is left out by .dockerignore:2: *.csv
         """
         return explain(self._where, self._offer, path)
@@ -166,11 +166,9 @@ def preview(
                 hint="give a path, bytes, a file that can be wound back, or a function that returns the iterator",
             )
         offer = Offer((), (), (), "")
-        packed = f"{where.size_bytes:,} bytes" if where.size_bytes is not None else "it"
-        notes = (
-            *notes,
-            f"The archive is sent as a whole, {packed}; ignore files do not apply to archives.",
-        )
+        size = "" if where.size_bytes is None else f" ({where.size_bytes:,} bytes)"
+        note = f"The archive is sent as a whole{size}; ignore files do not apply to archives."
+        notes = (*notes, note)
     else:
         offer = offer_of(where, own)
     try:

@@ -23,8 +23,9 @@ from depotlab._rpc.bridge import SocketBridge
 from depotlab._rpc.call import Status
 from depotlab._rpc.endpoint import Endpoint
 from depotlab._rpc.failed import RpcFailed
-from depotlab._rpc.outer import OuterCall, Spare
+from depotlab._rpc.outer import OuterCall
 from depotlab._rpc.reasons import find_reason
+from depotlab._rpc.spare import Spare
 from depotlab.errors import DepotlabError, LinkError, Unreachable
 
 __all__ = ["Channel", "Stream", "call_once"]
@@ -139,7 +140,8 @@ class Channel:
         Raises:
             Unreachable: With the reason that the operating system or TLS gives.
         """
-        self.prepare_bytes()
+        if self.endpoint.session_dialer is None:
+            self._spare.fill()
         try:
             async with asyncio.timeout(timeout_s):
                 state = self._channel.get_state(try_to_connect=True)
@@ -203,21 +205,12 @@ class Channel:
     async def open_bytes(self, method: str, *, metadata: Metadata = ()) -> OuterCall:
         """Begin a call that carries a stream of bytes, on a connection of its own. The caller closes it.
 
+        One connection is kept ready for it, from `ready` on.
+
         Raises:
             LinkError: A new connection was needed and could not be made.
         """
-        call = await self._spare.take()
-        try:
-            await call.open(method, metadata)
-        except BaseException:
-            await call.close()
-            raise
-        return call
-
-    def prepare_bytes(self) -> None:
-        """Begin to dial the connection that the next `open_bytes` will use, if none waits."""
-        if self.endpoint.session_dialer is None:
-            self._spare.fill()
+        return await self._spare.open(method, metadata)
 
     async def close(self) -> None:
         """Close at once; running calls end with CANCELLED."""

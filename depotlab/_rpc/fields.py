@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from depotlab._rpc.call import RpcFault, Status
 from depotlab._rpc.headers import Headers, encode_field
 
-__all__ = ["RESPONSE", "Malformed", "NotGrpc", "Request", "end_fields", "parse_request"]
+__all__ = [
+    "RESPONSE",
+    "Malformed",
+    "NotGrpc",
+    "Request",
+    "end_fields",
+    "parse_request",
+    "sort_fields",
+    "text",
+]
 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNIT_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -34,7 +43,7 @@ UNSUPPORTED_MEDIA_TYPE = encode_field(b":status", b"415")
 
 
 class Malformed(Exception):
-    """Not an HTTP/2 request; the stream is reset."""
+    """Header fields that break HTTP/2; the stream is reset."""
 
 
 class NotGrpc(Exception):
@@ -70,6 +79,26 @@ def parse_request(headers: Headers) -> Request:
         Malformed: By RFC 9113.
         NotGrpc: Well-formed HTTP.
     """
+    pseudo, fields = sort_fields(headers)
+    if not pseudo.get(b":path") or b":method" not in pseudo or b":scheme" not in pseudo:
+        raise Malformed("one of :method, :scheme and :path is missing")
+    content_type = fields.get(b"content-type", [b""])[0].lower()
+    if pseudo[b":method"] != b"POST" or not content_type.startswith(b"application/grpc"):
+        raise NotGrpc(f"{pseudo[b':method']!r} of {content_type!r}")
+    request = Request(text(pseudo[b":path"]))
+    try:
+        _call_fields(request, fields)
+    except RpcFault as fault:
+        request.fault = fault
+    return request
+
+
+def sort_fields(headers: Headers) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]]]:
+    """Return the pseudo-header fields, and the others by name with all their values in order.
+
+    Raises:
+        Malformed: By RFC 9113.
+    """
     pseudo: dict[bytes, bytes] = {}
     fields: dict[bytes, list[bytes]] = {}
     for name, value in headers:
@@ -86,17 +115,7 @@ def parse_request(headers: Headers) -> Request:
             raise Malformed(f"{name!r} is not a header name of HTTP/2")
         else:
             fields[name] = [value]
-    if not pseudo.get(b":path") or b":method" not in pseudo or b":scheme" not in pseudo:
-        raise Malformed("one of :method, :scheme and :path is missing")
-    content_type = fields.get(b"content-type", [b""])[0].lower()
-    if pseudo[b":method"] != b"POST" or not content_type.startswith(b"application/grpc"):
-        raise NotGrpc(f"{pseudo[b':method']!r} of {content_type!r}")
-    request = Request(_text(pseudo[b":path"]))
-    try:
-        _call_fields(request, fields)
-    except RpcFault as fault:
-        request.fault = fault
-    return request
+    return pseudo, fields
 
 
 def _call_fields(request: Request, fields: dict[bytes, list[bytes]]) -> None:
@@ -104,27 +123,28 @@ def _call_fields(request: Request, fields: dict[bytes, list[bytes]]) -> None:
         if name.startswith(b"grpc-") or name in _NOT_METADATA:
             continue
         if name.endswith(b"-bin"):
-            request.binary_metadata[_text(name)] = [
+            request.binary_metadata[text(name)] = [
                 _decoded(name, item) for value in values for item in value.split(b",")
             ]
         else:
-            request.metadata[_text(name)] = [_text(value) for value in values]
+            request.metadata[text(name)] = [text(value) for value in values]
     timeout = fields.get(b"grpc-timeout")
     if timeout is not None:
         match = _TIMEOUT.fullmatch(timeout[-1])
         if match is None:
-            raise RpcFault(Status.INTERNAL, f"malformed grpc-timeout: {_text(timeout[-1])}")
+            raise RpcFault(Status.INTERNAL, f"malformed grpc-timeout: {text(timeout[-1])}")
         request.timeout_s = int(match[1]) * _UNIT_S[match[2]]
     encoding = fields.get(b"grpc-encoding", [b"identity"])[-1]
     if encoding not in (b"identity", b"gzip"):
         raise RpcFault(
             Status.UNIMPLEMENTED,
-            f"grpc-encoding {_text(encoding)!r} is not supported; send identity or gzip",
+            f"grpc-encoding {text(encoding)!r} is not supported; send identity or gzip",
         )
     request.gzip = encoding == b"gzip"
 
 
-def _text(value: bytes) -> str:
+def text(value: bytes) -> str:
+    """Decode a field; bytes outside ASCII and UTF-8 are kept as surrogates, as `os.fsdecode` does."""
     return value.decode("utf-8", "surrogateescape")
 
 
@@ -133,7 +153,7 @@ def _decoded(name: bytes, value: bytes) -> bytes:
     try:
         return b64decode(value + b"=" * (-len(value) % 4), validate=True)
     except binascii.Error as error:
-        raise RpcFault(Status.INTERNAL, f"the metadata {_text(name)} is not base64") from error
+        raise RpcFault(Status.INTERNAL, f"the metadata {text(name)} is not base64") from error
 
 
 def end_fields(status: Status, message: str = "") -> bytes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
+from collections.abc import Sequence
+from itertools import chain
 from struct import Struct
 
 from depotlab._rpc.call import RpcFault, Status
@@ -26,6 +28,12 @@ PREFIX_BYTES = _PREFIX.size
 _COPIED_BYTES = 4096
 # An accumulator grows to this and a new one begins: appending to a long bytearray moves it.
 _ACCUMULATOR_BYTES = 64 << 10
+# Small messages that come together are joined in one go from so many on: entries of a tree come in hundreds.
+_FEW = 8
+_JOINED_BYTES = 32 << 10
+_N_PREFIXES = 1024
+_PREFIXES = [_PREFIX.pack(0, length) for length in range(_N_PREFIXES)]
+_PLAIN = frozenset((bytes, bytearray))
 # Shorter parts of an unfinished message are merged: a peer that sends single bytes costs single bytes.
 _MERGED_BYTES = 1024
 # One receive_many() stops inflating here; what is left stays compressed until the next.
@@ -283,6 +291,23 @@ class Outbox:
         self.n_bytes += length + PREFIX_BYTES
         self._tally.queued_bytes += length + PREFIX_BYTES
 
+    def add_many(self, messages: Sequence[Piece]) -> None:
+        """Add messages in order."""
+        if len(messages) < _FEW or not _PLAIN.issuperset(map(type, messages)):
+            for message in messages:
+                self.add(message)
+            return
+        sizes = list(map(len, messages))
+        if max(sizes) > _JOINED_BYTES:
+            for message in messages:
+                self.add(message)
+            return
+        prefixes = [_PREFIXES[n] if n < _N_PREFIXES else _PREFIX.pack(0, n) for n in sizes]
+        body = b"".join(chain.from_iterable(zip(prefixes, messages, strict=True)))
+        self._append(memoryview(body))
+        self.n_bytes += len(body)
+        self._tally.queued_bytes += len(body)
+
     def add_pieces(self, pieces: list[bytes | memoryview], length: int) -> None:
         """Add one message of `length` bytes that is given in pieces.
 
@@ -311,8 +336,9 @@ class Outbox:
         else:
             into += view
 
-    def cut(self, n_bytes: int, into: list[bytes | memoryview]) -> None:
-        """Move the next `n_bytes` to the end of `into`; so many must be held."""
+    def cut(self, n_bytes: int) -> list[memoryview]:
+        """Take the next `n_bytes`; so many must be held."""
+        into: list[memoryview] = []
         self.n_bytes -= n_bytes
         self._tally.queued_bytes -= n_bytes
         pieces = self._pieces
@@ -330,7 +356,8 @@ class Outbox:
             else:
                 into.append(head[:n_bytes])
                 pieces[0] = head[n_bytes:]
-                return
+                break
+        return into
 
     def discard(self) -> None:
         """Forget everything that is held."""

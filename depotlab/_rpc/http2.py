@@ -4,8 +4,7 @@ The peer (the daemon) is the client. It speaks first, with a fixed preface and i
 before they arrive. Then it opens odd-numbered streams by HEADERS and fills them with DATA; we answer with
 HEADERS, DATA, HEADERS. When it breaks a rule we reset the stream, or end the connection with GOAWAY.
 
-For speed, DATA is parsed where it lies, also when a frame is cut by the tunnel, and all that a burst brings to
-a stream is one event.
+For speed, all that a burst brings to a stream is one event. What is not the server's alone is in `wire.py`.
 
 Windows of ours: a stream gets credit back as its handler takes messages, so a handler that does not read
 stops the peer. The connection gets credit back at once, or else one such handler would stop the health
@@ -17,43 +16,23 @@ Source: RFC 9113.
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from depotlab._rpc.call import Status
 from depotlab._rpc.frames import (
-    ACK,
-    CONTINUATION,
-    DATA,
     DEFAULT_WINDOW_BYTES,
-    END_HEADERS,
     END_STREAM,
-    FRAME_BYTES,
-    GOAWAY,
-    HEAD,
-    HEAD_BYTES,
-    HEADERS,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
-    MAX_FRAME_SIZE,
     MAX_HEADER_LIST_SIZE,
-    PADDED,
-    PING,
     PREFACE,
-    PRIORITY,
-    PUSH_PROMISE,
-    RST_STREAM,
     SETTING,
     SETTINGS,
-    TWO_UINT32,
-    UINT31_MASK,
     UINT32,
     WINDOW_LIMIT_BYTES,
     WINDOW_UPDATE,
-    WITH_PRIORITY,
     ErrorCode,
 )
 from depotlab._rpc.framing import Tally
-from depotlab._rpc.headers import HeaderBlockInvalid, HeaderDecoder, Headers
+from depotlab._rpc.headers import Headers
 from depotlab._rpc.sending import Sending
 from depotlab._rpc.streams import (
     BodyArrived,
@@ -63,15 +42,13 @@ from depotlab._rpc.streams import (
     Limits,
     StreamReset,
 )
+from depotlab._rpc.wire import FrameReader, code_name
 from depotlab.errors import ProtocolError
 
 __all__ = ["Connection"]
 
-# A header block in more frames than this is an attack with empty ones, not a long block.
-BLOCK_FRAMES = 4096
 
-
-class Connection:
+class Connection(FrameReader):
     """The state of one connection.
 
     Attributes:
@@ -82,21 +59,13 @@ class Connection:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits = limits or Limits()
+        super().__init__(header_list_bytes=limits.header_list_bytes)
         self.tally = Tally()
         self.streams: dict[int, HttpStream] = {}
         # Incoming.
         self._preface_missing = PREFACE
-        self._settings_seen = False
-        self._rest = b""  # of a frame that is cut
-        self._decoder = HeaderDecoder(list_limit_bytes=limits.header_list_bytes)
-        self._last_id = 0
-        self._data_missing = 0  # payload of the current DATA frame that has not arrived
-        self._data_stream: HttpStream | None = None
+        self._data_stream: HttpStream | None = None  # of the current DATA frame
         self._data_ends = False
-        self._block: list[bytes] = []  # of a header block that CONTINUATION goes on with
-        self._block_bytes = 0
-        self._block_id = 0  # its stream, or 0
-        self._block_ends = False
         self._uncredited_bytes = 0
         self._half_window_bytes = max(limits.window_bytes // 2, 1)
         # Until the peer has read our SETTINGS it rightly uses the default.
@@ -105,8 +74,10 @@ class Connection:
         self._touched: set[HttpStream] = set()
         # Outgoing.
         self.sending = Sending(self._forget)
-        self._push = self.sending.push
         self._greet()
+
+    def _push(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        self.sending.push(kind, flags, stream_id, payload)
 
     def _greet(self) -> None:
         limits = self._limits
@@ -133,32 +104,7 @@ class Connection:
         self._touched.clear()
         if self._preface_missing:
             data = self._cut_preface(data)
-        if self._rest:
-            data = self._rest + data
-        at, end = 0, len(data)
-        while at < end:
-            if self._data_missing:
-                stop = min(at + self._data_missing, end)
-                self._take_data(data, at, stop)
-                at = stop
-                continue
-            if end - at < HEAD_BYTES:
-                break
-            high, low, kind, flags, stream_id = HEAD.unpack_from(data, at)
-            length = high << 8 | low
-            stream_id &= UINT31_MASK
-            self._check_head(kind, length, stream_id)
-            start = at + HEAD_BYTES
-            if kind == DATA and not flags & PADDED:
-                self._begin_data(flags, stream_id, length)
-                at = start
-                continue
-            stop = start + length
-            if stop > end:
-                break
-            self._take_frame(kind, flags, stream_id, data[start:stop])
-            at = stop
-        self._rest = data[at:]
+        self._parse(data)
         return events
 
     def _cut_preface(self, data: bytes) -> bytes:
@@ -167,44 +113,6 @@ class Connection:
             self._fail(ErrorCode.PROTOCOL_ERROR, f"this is not HTTP/2: {data[:40]!r}")
         self._preface_missing = self._preface_missing[len(expected) :]
         return data[len(expected) :]
-
-    def _check_head(self, kind: int, length: int, stream_id: int) -> None:
-        if length > FRAME_BYTES:
-            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {length} bytes")
-        if not self._settings_seen and kind != SETTINGS:
-            self._fail(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if self._block_id and (kind != CONTINUATION or stream_id != self._block_id):
-            self._fail(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
-
-    def _take_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if kind == DATA:
-            self._take_padded_data(flags, stream_id, payload)
-        elif kind == HEADERS:
-            self._take_headers(flags, stream_id, payload)
-        elif kind == CONTINUATION:
-            self._take_continuation(flags, payload)
-        elif kind == WINDOW_UPDATE:
-            self._take_window_update(stream_id, payload)
-        elif kind == RST_STREAM:
-            self._take_reset(stream_id, payload)
-        elif kind in (SETTINGS, PING, GOAWAY):
-            if stream_id:
-                self._fail(ErrorCode.PROTOCOL_ERROR, "a frame of the connection names a stream")
-            if kind == SETTINGS:
-                self._take_settings(flags, payload)
-            elif kind == PING:
-                self._take_ping(flags, payload)
-            else:
-                self._take_goaway(payload)
-        elif kind == PRIORITY:
-            self._check_size("PRIORITY", payload, 5)
-        elif kind == PUSH_PROMISE:
-            self._fail(ErrorCode.PROTOCOL_ERROR, "a client may not push")
-        # Frames of unknown types are ignored (RFC 9113 4.1).
-
-    def _check_size(self, name: str, payload: bytes, n_bytes: int) -> None:
-        if len(payload) != n_bytes:
-            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"a {name} frame has {len(payload)} bytes")
 
     def _begin_data(self, flags: int, stream_id: int, length: int) -> None:
         stream = self.streams.get(stream_id)
@@ -243,54 +151,23 @@ class Connection:
             self._touch(stream)
         self._data_stream = None
 
-    def _take_padded_data(self, flags: int, stream_id: int, payload: bytes) -> None:
-        body = self._unpadded(flags, payload)
-        self._begin_data(flags, stream_id, len(body))
-        # Padding counts in the windows, and nobody will ever take it.
-        self._count_received(self._data_stream, len(payload) - len(body))
-        if body:
-            self._take_data(body, 0, len(body))
+    def _take_padding(self, n_bytes: int) -> None:
+        self._count_received(self._data_stream, n_bytes)  # nobody will ever take it
 
     def _count_received(self, stream: HttpStream | None, n_bytes: int) -> None:
         self._uncredited_bytes += n_bytes
         if self._uncredited_bytes > self._tolerated_bytes:
             self._fail(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is exceeded")
-        self._give_connection_credit()
+        if self._uncredited_bytes >= self._half_window_bytes:
+            self._give_connection_credit()
         if stream is not None and not stream.gone:
             stream.uncredited_bytes += n_bytes
             if stream.uncredited_bytes > self._tolerated_bytes:
                 self._refuse(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
-    def _take_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+    def _check_opener(self, stream_id: int) -> None:
         if not stream_id & 1:
             self._fail(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
-        payload = self._unpadded(flags, payload)
-        if flags & WITH_PRIORITY:
-            if len(payload) < 5:
-                self._fail(ErrorCode.FRAME_SIZE_ERROR, "HEADERS is too short for its priority")
-            payload = payload[5:]
-        self._block_id = stream_id
-        self._block_ends = bool(flags & END_STREAM)
-        self._block = []
-        self._block_bytes = 0
-        self._take_continuation(flags, payload)
-
-    def _take_continuation(self, flags: int, payload: bytes) -> None:
-        stream_id = self._block_id
-        if not stream_id:
-            self._fail(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
-        self._block.append(payload)
-        self._block_bytes += len(payload)
-        if self._block_bytes > self._limits.header_list_bytes or len(self._block) > BLOCK_FRAMES:
-            self._fail(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too long")
-        if not flags & END_HEADERS:
-            return
-        block, self._block, self._block_id = b"".join(self._block), [], 0
-        try:
-            headers = self._decoder.decode(block)
-        except HeaderBlockInvalid as error:
-            self._fail(ErrorCode.COMPRESSION_ERROR, str(error))
-        self._take_block(stream_id, headers)
 
     def _take_block(self, stream_id: int, headers: Headers) -> None:
         stream = self.streams.get(stream_id)
@@ -312,52 +189,19 @@ class Connection:
                 stream.inbox.end()
                 self._touch(stream)
 
-    def _unpadded(self, flags: int, payload: bytes) -> bytes:
-        if not flags & PADDED:
-            return payload
-        if not payload or payload[0] >= len(payload):
-            self._fail(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
-        return payload[1 : len(payload) - payload[0]]
+    def _take_peer_window(self, window_bytes: int) -> None:
+        growth = window_bytes - self.sending.peer_window
+        self.sending.peer_window = window_bytes
+        for stream in list(self.streams.values()):
+            self._grow_window(stream, growth)
 
-    def _take_settings(self, flags: int, payload: bytes) -> None:
-        if flags & ACK:
-            self._check_size("SETTINGS acknowledgement", payload, 0)
-            if not self._settings_seen:
-                self._fail(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-            return
-        if len(payload) % SETTING.size:
-            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS has {len(payload)} bytes")
-        self._settings_seen = True
-        for name, value in SETTING.iter_unpack(payload):
-            if name == INITIAL_WINDOW_SIZE:
-                if value > WINDOW_LIMIT_BYTES:
-                    self._fail(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {value} bytes")
-                growth = value - self.sending.peer_window
-                self.sending.peer_window = value
-                for stream in list(self.streams.values()):
-                    self._grow_window(stream, growth)
-            elif name == MAX_FRAME_SIZE and not FRAME_BYTES <= value < 1 << 24:
-                self._fail(ErrorCode.PROTOCOL_ERROR, f"a largest frame of {value} bytes")
-            # The others limit a table, pushes and streams that we do not make.
-        self._push(SETTINGS, ACK, 0, b"")
-
-    def _take_ping(self, flags: int, payload: bytes) -> None:
-        self._check_size("PING", payload, 8)
-        if not flags & ACK:
-            self._push(PING, ACK, 0, payload)
-
-    def _take_goaway(self, payload: bytes) -> None:
-        if len(payload) < TWO_UINT32.size:
-            self._fail(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY has {len(payload)} bytes")
-        _, code = TWO_UINT32.unpack_from(payload)
+    def _take_goaway(self, last_id: int, code: int, text: str) -> None:
         # With NO_ERROR the peer only says that it opens no more streams; the end comes by itself.
         if code != ErrorCode.NO_ERROR:
-            name = ErrorCode(code).name if code in ErrorCode.__members__.values() else str(code)
-            text = payload[TWO_UINT32.size :].decode("utf-8", "backslashreplace")
-            raise ProtocolError(f"The daemon ended the session's connection: {name} {text}".strip())
+            reason = f"{code_name(code)} {text}".strip()
+            raise ProtocolError(f"The daemon ended the session's connection: {reason}")
 
-    def _take_reset(self, stream_id: int, payload: bytes) -> None:
-        self._check_size("RST_STREAM", payload, 4)
+    def _take_reset(self, stream_id: int, code: int) -> None:
         stream = self.streams.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id, "RST_STREAM")
@@ -365,9 +209,7 @@ class Connection:
             self._forget(stream)
             self._events.append(StreamReset(stream))
 
-    def _take_window_update(self, stream_id: int, payload: bytes) -> None:
-        self._check_size("WINDOW_UPDATE", payload, 4)
-        growth = UINT32.unpack(payload)[0] & UINT31_MASK
+    def _take_credit(self, stream_id: int, growth: int) -> None:
         if stream_id == 0:
             if not growth:
                 self._fail(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
@@ -399,11 +241,6 @@ class Connection:
         if stream not in self._touched:
             self._touched.add(stream)
             self._events.append(BodyArrived(stream))
-
-    def _fail(self, code: ErrorCode, text: str) -> NoReturn:
-        reason = text.encode()[:1000]
-        self._push(GOAWAY, 0, 0, TWO_UINT32.pack(self._last_id, code) + reason)
-        raise ProtocolError(f"The daemon broke a rule of HTTP/2: {text} ({code.name}).")
 
     # -------------------------------------------------------------------- what handlers do
 

@@ -159,9 +159,7 @@ class ServedCall:
         ended; its handler is being cancelled.
         """
         if self._open:
-            add = self._outbox.add
-            for message in messages:
-                add(message)
+            self._outbox.add_many(messages)
             if not self._stream.active:
                 self._activate()
 

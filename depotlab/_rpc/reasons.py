@@ -48,7 +48,9 @@ def reason_of(error: OSError, endpoint: Endpoint, *, timeout_s: float) -> Unreac
             hint = "start the daemon, or use depotlab.local() for an engine on this computer"
         case PermissionError() if path:
             message = f"No permission to use the BuildKit socket {path}{_owner(path)}."
-            hint = "join the group that owns the socket, or use depotlab.local() for your own engine"
+            hint = (
+                "join the group that owns the socket, or use depotlab.local() for your own engine"
+            )
         case ConnectionRefusedError():
             what = "the socket exists, but nobody listens" if path else "the connection was refused"
             message = f"No BuildKit daemon at {where}: {what}."
@@ -61,9 +63,7 @@ def reason_of(error: OSError, endpoint: Endpoint, *, timeout_s: float) -> Unreac
             hint = "check the address, the firewall and the network"
         case ssl.SSLCertVerificationError():
             message = f"The certificate of {where} is not accepted: {error.verify_message}."
-            hint = (
-                "pass the authority that signed it as TLS(ca=...), and its name as server_name="
-            )
+            hint = "pass the authority that signed it as TLS(ca=...), and its name as server_name="
         case ssl.SSLError():
             message = f"TLS with {where} failed: {error.strerror or error}."
             hint = "check that the daemon expects TLS, and which client certificate it accepts"
@@ -77,9 +77,7 @@ def reason_of(error: OSError, endpoint: Endpoint, *, timeout_s: float) -> Unreac
 def not_http2(endpoint: Endpoint) -> Unreachable:
     """Return the error for a peer that speaks TLS, and not HTTP/2."""
     where = endpoint.address
-    return _error(
-        endpoint, f"{where} speaks TLS, but not HTTP/2.", "check that it is buildkitd"
-    )
+    return _error(endpoint, f"{where} speaks TLS, but not HTTP/2.", "check that it is buildkitd")
 
 
 def _tls_reason(endpoint: Endpoint, plain: socket.socket) -> Unreachable:

@@ -56,6 +56,7 @@ _N_ENTRIES_PER_TURN = 256
 _N_PIECES_PER_TURN = 128  # of 64 small files, each with its end
 _BYTES_PER_TURN = 1 << 20
 _PIECE_BYTES = 256 << 10
+_COPIED_BYTES = 16 << 10  # pieces up to this are copied behind their heads: that costs less than two objects
 _SLOW_TURN_S = 0.05
 
 
@@ -217,18 +218,24 @@ class _Transfer:
 
     def _queue(self, turn: _Turn) -> None:
         moved = self._moved
-        self._call.queue(*map(self._sender.stat, turn.entries))
+        packets = self._sender.stats(turn.entries)
         moved.n_entries += len(turn.entries)
         if turn.ends_list:
-            self._call.queue(self._sender.end_of_list())
+            packets.append(self._sender.end_of_list())
         for wanted, piece in turn.pieces:
-            if piece:
-                head = data_head(wanted.id, len(piece))
-                self._call.queue_pieces([head, piece], length=len(head) + len(piece))
-                moved.n_bytes += len(piece)
-            else:
-                self._call.queue(self._sender.end_of_file(wanted))
+            length = len(piece)
+            moved.n_bytes += length
+            if not length:
+                packets.append(self._sender.end_of_file(wanted))
                 moved.n_files += 1
+            elif length <= _COPIED_BYTES:
+                packets.append(data_head(wanted.id, length) + piece)
+            else:
+                self._call.queue(*packets)
+                packets.clear()
+                head = data_head(wanted.id, length)
+                self._call.queue_pieces([head, piece], length=len(head) + length)
+        self._call.queue(*packets)
 
     # ------------------------------------------- the disk; may run in a thread, knows no call
 
@@ -264,6 +271,10 @@ class _Transfer:
         start = self._n_read
         content = self._tree.open(wanted.path)
         try:
+            if wanted.size_bytes < _PIECE_BYTES:
+                pieces += self._read_small(wanted, content)
+                self._wanted.popleft()
+                return wanted.size_bytes
             if not _is_still(wanted, content):
                 raise self._changed(wanted)
             while (n_left := wanted.size_bytes - self._n_read) and self._n_read - start < most:
@@ -280,6 +291,16 @@ class _Transfer:
             self._wanted.popleft()
             self._n_read = 0
         return n_read
+
+    def _read_small(self, wanted: Wanted, content: Content) -> list[tuple[Wanted, bytes]]:
+        """Read a file in one piece, and one byte more, which tells whether it has grown without asking."""
+        size_bytes = wanted.size_bytes
+        piece = content.read(0, size_bytes + 1)
+        if len(piece) != size_bytes:
+            if not _is_still(wanted, content) or len(piece) < size_bytes:
+                raise self._changed(wanted)
+            piece = piece[:size_bytes]
+        return [(wanted, piece), (wanted, b"")] if piece else [(wanted, b"")]
 
     def _changed(self, wanted: Wanted) -> SessionError:
         path = self._tree.describe(wanted.path)

@@ -19,7 +19,7 @@ Source: tonistiigi/fsutil `types/wire.proto`, `types/stat.proto`, `receive.go`, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -32,10 +32,12 @@ __all__ = [
     "Packet",
     "data_head",
     "decode_packet",
+    "decode_request",
     "decode_stat",
     "encode_error",
     "encode_request",
     "encode_stat",
+    "encode_stats",
 ]
 
 
@@ -141,48 +143,55 @@ _N_TIMES = 1 << 16
 _PACKET_HEADS = [b"\x12" + _varint(length) for length in range(_N_LENGTHS)]
 _PATH_HEADS = [b"\x0a" + _varint(length) for length in range(_N_LENGTHS)]
 _SIZES = [_number(0x28, size) for size in range(_N_SIZES)]
+_TIME_HEADS = [b"\x30" + low for low in _LOW_14_BITS]
+
+
 _modes: dict[int, bytes] = {}
 _times: dict[int, bytes] = {}
 
 
-def encode_stat(entry: Entry) -> bytes:
-    """Return the STAT packet of an entry."""
-    path, mode, size, modified, link, device, xattrs, _, _ = entry
-    length = len(path)
-    try:
-        mode_field = _modes[mode]
-    except KeyError:
-        mode_field = _modes[mode] = _number(0x10, mode)
-    if modified >> 28 > 0:
+def encode_stats(entries: Iterable[Entry]) -> list[bytes]:
+    """Return the STAT packets of entries. All at once, because there are as many as files in a tree."""
+    out: list[bytes] = []
+    join, path_heads, modes, sizes, times = b"".join, _PATH_HEADS, _modes, _SIZES, _times
+    for path, mode, size, modified, link, device, xattrs, _, _ in entries:
         try:
-            late = _times[modified >> 28]
-        except KeyError:
-            late = _late_time(modified >> 28)
-        body = b"".join(
-            (
-                _PATH_HEADS[length] if length < _N_LENGTHS else b"\x0a" + _varint(length),
-                path,
-                mode_field,
-                _SIZES[size] if size < _N_SIZES else _number(0x28, size),
-                b"\x30",
-                _LOW_14_BITS[modified & 0x3FFF],
-                _LOW_14_BITS[modified >> 14 & 0x3FFF],
-                late,
+            body = join(
+                (
+                    path_heads[len(path)],
+                    path,
+                    modes[mode],
+                    sizes[size] if size < _N_SIZES else _number(0x28, size),
+                    _TIME_HEADS[modified & 0x3FFF],
+                    _LOW_14_BITS[modified >> 14 & 0x3FFF],
+                    times[modified >> 28],
+                )
             )
+        except LookupError:
+            body = _unusual_fields(path, mode, size, modified)
+        if link or device or xattrs:
+            body += _rare_fields(link, device, xattrs)
+        length = len(body)
+        out.append(
+            (_PACKET_HEADS[length] if length < _N_LENGTHS else b"\x12" + _varint(length)) + body
         )
-    else:
-        body = _chunk(0x0A, path) + mode_field + _number(0x28, size) + _number(0x30, modified)
-    if link or device or xattrs:
-        body += _rare_fields(link, device, xattrs)
-    length = len(body)
-    return (_PACKET_HEADS[length] if length < _N_LENGTHS else b"\x12" + _varint(length)) + body
+    return out
 
 
-def _late_time(value: int) -> bytes:
-    if len(_times) >= _N_TIMES:
-        _times.clear()
-    encoded = _times[value] = _varint(value)
-    return encoded
+def encode_stat(entry: Entry) -> bytes:
+    """Return the STAT packet of one entry."""
+    return encode_stats((entry,))[0]
+
+
+def _unusual_fields(path: bytes, mode: int, size: int, modified: int) -> bytes:
+    """Encode what the tables do not have, and add to them."""
+    _modes[mode] = _number(0x10, mode)
+    late = modified >> 28
+    if late > 0:  # else the number is shorter than its two lower parts
+        if len(_times) >= _N_TIMES:
+            _times.clear()
+        _times[late] = _varint(late)
+    return _chunk(0x0A, path) + _modes[mode] + _number(0x28, size) + _number(0x30, modified)
 
 
 def _rare_fields(
@@ -261,16 +270,24 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         at = end
 
 
+def decode_request(data: bytes) -> int | None:
+    """Return the entry that a REQ packet of the usual shape asks for, or None for all other bytes.
+
+    There is one for each file that is sent, and Go writes them all alike.
+    """
+    if data[:3] == _REQUEST_HEAD:
+        entry_id, end = _read_varint(data, 3)
+        if end == len(data):
+            return entry_id & 0xFFFFFFFF
+    return None
+
+
 def decode_packet(data: bytes) -> Packet:
     """Return the packet in these bytes; unknown fields are passed over.
 
     Raises:
         MalformedPacket: The bytes are no packet, or its type is unknown.
     """
-    if data[:3] == _REQUEST_HEAD:  # one per file that is sent; the shape that Go writes
-        entry_id, end = _read_varint(data, 3)
-        if end == len(data):
-            return Packet(Kind.REQ, entry_id & 0xFFFFFFFF, b"", None)
     kind = entry_id = 0
     content = b""
     stat: bytes | None = None

@@ -13,15 +13,15 @@ __all__ = ["Content", "Tree"]
 
 
 class Content(Protocol):
-    """An open file of a tree.
+    """An open file of a tree."""
 
-    Attributes:
-        size_bytes: Its length when it was opened.
-        inode: Of the file that was opened, 0 if there is none.
-    """
+    @property
+    def size_bytes(self) -> int:
+        """Its length now."""
 
-    size_bytes: int
-    inode: int
+    @property
+    def inode(self) -> int:
+        """Of the file that was opened, 0 if there is none."""
 
     def read(self, start: int, n_bytes: int) -> bytes:
         """Return at most `n_bytes` from byte `start` on; nothing at the end.

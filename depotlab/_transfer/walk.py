@@ -46,6 +46,9 @@ _NO_XATTRS = frozenset(
 # Only on Linux. Elsewhere Python cannot read them, and nothing is sent.
 _list_xattrs: Callable[..., list[str]] | None = getattr(os, "listxattr", None)
 _by_name = attrgetter("name")
+_new_entry = (
+    tuple.__new__
+)  # what Entry() does, without the way through Python; one for each file of a tree
 _SEEN_PER_PAUSE = 1024  # a few milliseconds
 
 
@@ -54,15 +57,17 @@ class HostTree:
 
     Args:
         host_root: The directory; links on the way to it are followed, once, now.
+        offered: What may be sent of it at all, whatever is asked for; None is everything.
 
     Attributes:
         host_root: Where it really is.
+        offers_all: Whether everything may be sent.
 
     Raises:
         ContextError: There is no such directory, or it may not be entered.
     """
 
-    def __init__(self, host_root: Path) -> None:
+    def __init__(self, host_root: Path, *, offered: TreeFilter | None = None) -> None:
         try:
             self.host_root = host_root.resolve(strict=True)
             is_dir = self.host_root.is_dir()
@@ -75,6 +80,8 @@ class HostTree:
                 hint="name the directory that the file is in",
             )
         self._prefix = os.fsencode(self.host_root).rstrip(b"/") + b"/"
+        self._offered = offered
+        self.offers_all = offered is None or offered.keeps_all
 
     def __repr__(self) -> str:
         return f"<HostTree {self.host_root}>"
@@ -111,25 +118,32 @@ class HostTree:
             raise _unreadable(host_path, error) from error
 
     def walk(self, wanted: TreeFilter) -> Iterator[Entry | None]:
-        return _Walk(self._prefix, wanted).entries()
+        return _Walk(self._prefix, wanted.within(self._offered)).entries()
 
 
 class HostFile:
     """An open file of a directory on this machine. See `Content`."""
 
-    __slots__ = ("_descriptor", "_host_path", "inode", "size_bytes")
+    __slots__ = ("_descriptor", "_host_path")
 
     def __init__(self, descriptor: int, host_path: bytes) -> None:
-        info = os.fstat(descriptor)
-        self.size_bytes = info.st_size
-        self.inode = info.st_ino
         self._descriptor = descriptor
         self._host_path = host_path
+
+    @property
+    def size_bytes(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    @property
+    def inode(self) -> int:
+        return os.fstat(self._descriptor).st_ino
 
     def read(self, start: int, n_bytes: int) -> bytes:
         try:
             return os.pread(self._descriptor, n_bytes, start)
         except OSError as error:
+            if error.errno == errno.ESPIPE:
+                return b""  # it has become a pipe, which has no content
             raise _unreadable(self._host_path, error) from error
 
     def close(self) -> None:
@@ -164,14 +178,12 @@ class _Walk:
             prefix, children, inherited, waits = stack[-1]
             for child in children:
                 path = prefix + child.name
-                if path == _METADATA_NAME:
-                    continue
-                n_seen += 1
-                if not n_seen % _SEEN_PER_PAUSE:
-                    yield None
                 entry = None
                 try:
                     if judge is not None:
+                        n_seen += 1
+                        if not n_seen % _SEEN_PER_PAUSE:
+                            yield None
                         is_dir = child.is_dir(follow_symlinks=False)
                         keep, enter, handed = judge(_decode(path), inherited, is_dir=is_dir)
                     if keep:
@@ -207,13 +219,16 @@ class _Walk:
     def _list(self, host_path: bytes, *, wanted: bool) -> Iterator[os.DirEntry[bytes]]:
         try:
             with os.scandir(host_path) as listing:
-                return iter(sorted(listing, key=_by_name))
+                children = sorted(listing, key=_by_name)
         except OSError as error:
             if error.errno in _GONE and host_path != self._root:
                 return iter(())
             if not wanted and isinstance(error, PermissionError):
                 return iter(())
             raise _unreadable(host_path, error) from error
+        if host_path == self._root:
+            children = [child for child in children if child.name != _METADATA_NAME]
+        return iter(children)
 
     def _look(self, path: bytes, child: os.DirEntry[bytes]) -> Entry | None:
         """Return the entry for a child of a directory, or None for what is never sent."""
@@ -245,16 +260,19 @@ class _Walk:
             else:
                 if names:
                     xattrs = _read_xattrs(child.path, names)
-        return Entry(
-            path,
-            mode,
-            size_bytes,
-            info.st_mtime_ns,
-            link,
-            device,
-            xattrs,
-            info.st_ctime_ns,
-            info.st_ino,
+        return _new_entry(
+            Entry,
+            (
+                path,
+                mode,
+                size_bytes,
+                info.st_mtime_ns,
+                link,
+                device,
+                xattrs,
+                info.st_ctime_ns,
+                info.st_ino,
+            ),
         )
 
 

@@ -29,8 +29,10 @@ async def open_session(channel: Channel, metadata: Sequence[tuple[str, str]]) ->
     """
     endpoint = channel.endpoint
     if endpoint.session_dialer is not None:
-        return Tunnel(channel, await endpoint.session_dialer(metadata))
-    return Tunnel(channel, await channel.open_bytes(CONTROL + "Session", metadata=metadata))
+        stream: OuterCall | Transport = await endpoint.session_dialer(metadata)
+    else:
+        stream = await channel.open_bytes(CONTROL + "Session", metadata=metadata)
+    return Tunnel(stream, address=endpoint.address)
 
 
 class Tunnel:
@@ -43,9 +45,9 @@ class Tunnel:
         received_bytes: From the daemon so far.
     """
 
-    def __init__(self, channel: Channel, stream: OuterCall | Transport) -> None:
-        self._channel = channel
+    def __init__(self, stream: OuterCall | Transport, *, address: str) -> None:
         self._stream = stream
+        self._address = address
         self.heard_at_s = time.monotonic()
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -78,12 +80,11 @@ class Tunnel:
         self.sent_bytes += sum(map(len, pieces))
 
     async def close(self) -> None:
-        """End the session. The connection for the next one is dialled meanwhile."""
-        self._channel.prepare_bytes()
+        """End the session."""
         await self._stream.close()
 
     def _given_up(self, failure: RpcFailed) -> ConnectionLost:
-        address = self._channel.endpoint.address
+        address = self._address
         return ConnectionLost(
             f"The daemon at {address} gave up the session of the build: {failure.message}.",
             address=address,

@@ -1,10 +1,14 @@
 """`make bench`: every figure that the README claims, measured in one run and printed.
 
+    python -m tests.benchmarks                       all of it
+    python -m tests.benchmarks transfers [--help]    sending and receiving only; writes docs/performance.md
+
 Absolute seconds differ between machines and hours; the ratios are what the README quotes.
 """
 
 from __future__ import annotations
 
+import signal
 import statistics
 import subprocess
 import sys
@@ -14,6 +18,7 @@ from pathlib import Path
 from depotlab import _local as engine_room
 from tests.benchmarks import bench_inner, cached_build
 from tests.benchmarks.llb import bench_llb
+from tests.benchmarks.transfers import run as transfers
 
 IMPORT_ROUNDS = 9
 
@@ -35,7 +40,14 @@ def import_ms() -> tuple[float, list[str]]:
     return statistics.median(times), heavy
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
+    # So that a benchmark that is told to end removes what it started, as one that is interrupted does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    if words[:1] == ["transfers"]:
+        return transfers.main(words[1:])
+    if words:
+        sys.stderr.write(f"no such part: {words[0]}; there is `transfers`, or all without a name\n")
+        return 2
     milliseconds, heavy = import_ms()
     print(f"import depotlab: {milliseconds:.0f} ms, heavy packages loaded: {heavy or 'none'}")
     programs = engine_room.install()
@@ -59,8 +71,8 @@ def main() -> int:
     )
     large = {graph: bench_llb.ours(graph, "100000") for graph in bench_llb.GRAPHS}
     bench_llb.report(bench_llb.compare(5), large)
-    return 0
+    return transfers.main()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import ipaddress
 import os
 import select
 import shutil
@@ -36,10 +37,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-HERE_ADDRESS = "198.18.0.1"
-"""Of the caller's end. Addresses for measuring networks: RFC 2544, appendix C.2.2."""
-THERE_ADDRESS = "198.18.0.2"
-
+_NETWORK = ipaddress.ip_network("198.18.0.0/15")
+"""Addresses for measuring networks: RFC 2544, appendix C.2.2. Each link takes four of them."""
 _TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0
 _IFF_TUN, _IFF_NO_PI, _IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
 _TUN_F_CSUM, _TUN_F_TSO4 = 0x01, 0x02
@@ -78,7 +77,12 @@ class NoLink(RuntimeError):
 
 
 class Link:
-    """The wire, from its making to `close`. The other end is entered with the command prefix `enter`."""
+    """The wire, from its making to `close`. The other end is entered with the command prefix `enter`.
+
+    Attributes:
+        here: IP address of the caller's end.
+        there: Of the other end.
+    """
 
     def __init__(self) -> None:
         for program in ("ip", "nsenter"):
@@ -95,6 +99,7 @@ class Link:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.here, self.there = addresses(self._relay.pid)
         if self._answer() != "ready":
             self._relay.wait(10)
             assert self._relay.stderr is not None
@@ -116,7 +121,7 @@ class Link:
 
     def rtt_ms(self) -> float:
         """Measure the round trip: the time of a TCP connect, the best of three."""
-        with socket.create_server((HERE_ADDRESS, 0)) as server:
+        with socket.create_server((self.here, 0)) as server:
             port = server.getsockname()[1]
             done = self._there(
                 "import socket, sys, time\n"
@@ -126,14 +131,14 @@ class Link:
                 "    socket.create_connection((sys.argv[1], int(sys.argv[2]))).close()\n"
                 "    best = min(best, time.perf_counter() - began)\n"
                 "print(best * 1000)\n",
-                HERE_ADDRESS,
+                self.here,
                 str(port),
             )
         return float(done)
 
     def throughput_mbit_s(self, *, duration_s: float = 2.0) -> float:
         """Measure what one TCP connection brings from the other end, after a second of warming up."""
-        with socket.create_server((HERE_ADDRESS, 0)) as server:
+        with socket.create_server((self.here, 0)) as server:
             port = server.getsockname()[1]
             sender = threading.Thread(
                 target=self._there,
@@ -143,7 +148,7 @@ class Link:
                     "ends = time.monotonic() + float(sys.argv[3])\n"
                     "while time.monotonic() < ends:\n"
                     "    out.sendall(bytes(1 << 18))\n",
-                    HERE_ADDRESS,
+                    self.here,
                     str(port),
                     str(duration_s + 2.0),
                 ),
@@ -239,13 +244,18 @@ def wire_bytes(packet: bytes) -> int:
     return n_bytes + (n_segments - 1) * _SEGMENT_HEADERS_BYTES
 
 
-def open_device(name: str, address: str) -> int:
+def addresses(pid: int) -> tuple[str, str]:
+    """Return the addresses of both ends of the link of a relay: several may be there at a time."""
+    first = _NETWORK[pid * 4 % _NETWORK.num_addresses]
+    return str(first + 1), str(first + 2)
+
+
+def open_device(name: str, address: str, peer: str) -> int:
     """Make a TUN device in the present namespace, give it an address, and return its descriptor."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
     fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
     fcntl.ioctl(device, _TUNSETOFFLOAD, _TUN_F_CSUM | _TUN_F_TSO4)
-    peer = HERE_ADDRESS if address == THERE_ADDRESS else THERE_ADDRESS
     for command in (
         ["address", "add", address, "peer", f"{peer}/32", "dev", name],
         ["link", "set", name, "mtu", str(_MTU_BYTES), "txqueuelen", str(_QUEUE_LENGTH), "up"],
@@ -259,10 +269,11 @@ def relay() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides when to end
-    here = open_device(f"dl{os.getpid()}a", HERE_ADDRESS)
+    ends = addresses(os.getpid())
+    here = open_device(f"dl{os.getpid()}a", *ends)
     if libc.unshare(_CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "no network namespace")
-    there = open_device(f"dl{os.getpid()}b", THERE_ADDRESS)
+    there = open_device(f"dl{os.getpid()}b", *reversed(ends))
     directions = (Direction(here, there), Direction(there, here))
     sys.stdout.write("ready\n")
     sys.stdout.flush()

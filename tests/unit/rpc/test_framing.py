@@ -175,10 +175,10 @@ def test_what_goes_in_comes_out_framed_in_any_cut(items, sizes):
             box.add(item)
             expected.append(bytes(item))
         if box.n_bytes:  # cut while there is more to come
-            box.cut(min(sizes[number % len(sizes)], box.n_bytes), out)
+            out += box.cut(min(sizes[number % len(sizes)], box.n_bytes))
     assert tally.queued_bytes == box.n_bytes
     while box.n_bytes:
-        box.cut(min(sizes[0], box.n_bytes), out)
+        out += box.cut(min(sizes[0], box.n_bytes))
     assert split_messages(b"".join(out)) == expected
     assert tally.queued_bytes == 0
 
@@ -187,8 +187,7 @@ def test_many_small_messages_are_one_piece():
     box = Outbox(Tally())
     for _ in range(100):
         box.add(b"sixty bytes or so")
-    out = []
-    box.cut(box.n_bytes, out)
+    out = box.cut(box.n_bytes)
     assert len(out) == 1
 
 
@@ -196,8 +195,7 @@ def test_a_large_message_is_not_copied():
     body = bytearray(1 << 20)
     box = Outbox(Tally())
     box.add(body)
-    out = []
-    box.cut(box.n_bytes, out)
+    out = box.cut(box.n_bytes)
     assert out[-1].obj is body
 
 
@@ -212,8 +210,7 @@ def test_views_of_wider_items_count_in_bytes():
     box = Outbox(Tally())
     wide = memoryview(bytes(8)).cast("I")
     box.add(wide)
-    out = []
-    box.cut(box.n_bytes, out)
+    out = box.cut(box.n_bytes)
     assert split_messages(b"".join(out)) == [bytes(8)]
 
 

@@ -16,7 +16,7 @@ from depotlab._rpc.call import Status
 from depotlab._rpc.fields import end_fields
 from depotlab._rpc.frames import FRAME_BYTES, PREFACE, frame
 from depotlab._rpc.http2 import Connection
-from depotlab._rpc.sending import BATCH_BYTES
+from depotlab._rpc.sending import BATCH_BYTES, DATA_BYTES
 from depotlab._rpc.streams import BodyArrived, HeadersArrived, Limits, StreamReset
 from depotlab.errors import ProtocolError
 from tests.support.rpc_peers import message, relaxed, split_messages
@@ -454,7 +454,7 @@ def test_one_batch_has_full_frames_and_small_messages_share_them():
     batch = gathered(connection)
     sizes = [len(payload) for kind, _, _, payload in batch if kind == 0]
     assert sum(sizes) == BATCH_BYTES
-    assert set(sizes) == {FRAME_BYTES}
+    assert set(sizes) == {DATA_BYTES}
 
 
 def test_a_batch_is_a_quarter_of_the_window_of_the_peer():

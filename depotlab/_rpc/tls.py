@@ -1,0 +1,216 @@
+"""TLS over any `Transport`: certificates from memory, and HTTP/2 agreed on in the handshake (ALPN).
+
+The `ssl` module reads a client's certificate and key from files only. They go through an anonymous file in memory
+where the system has one (Linux), else through a file that only we may read, removed before this returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from depotlab._rpc.endpoint import TLS
+from depotlab._rpc.transport import Transport
+from depotlab.errors import ConnectionLost, LinkError, Unreachable, UsageError
+
+__all__ = ["TlsTransport", "client_context"]
+
+# Plain bytes that are encrypted before they are sent. Measured: 64 KiB costs a quarter more.
+_CHUNK_BYTES = 512 << 10
+_READ_BYTES = 256 << 10
+
+
+def client_context(tls: TLS) -> ssl.SSLContext:
+    """Return the settings of a connection, ready for many.
+
+    Raises:
+        UsageError: The certificates cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # so that sending never has to wait for receiving
+    context.set_alpn_protocols(["h2"])
+    if tls.ca is None:
+        context.load_default_certs()
+    else:
+        try:
+            context.load_verify_locations(cadata=tls.ca.decode("ascii"))
+        except (ssl.SSLError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"TLS(ca=...) cannot be used: {_reason(error)}.",
+                hint="it must hold certificates in PEM, one after the other",
+            ) from error
+    if tls.cert is not None and tls.key is not None:
+        try:
+            with _as_file(tls.key + b"\n" + tls.cert) as path:
+                # Without a function for the password OpenSSL would ask for one on the terminal.
+                context.load_cert_chain(path, password=_no_password)
+        except ssl.SSLError as error:
+            raise UsageError(
+                f"TLS(cert=..., key=...) cannot be used: {_reason(error)}.",
+                hint="both must be PEM, the key that of the first certificate and not encrypted",
+            ) from error
+    return context
+
+
+def _no_password() -> bytes:
+    raise UsageError(
+        "TLS(key=...) is encrypted.",
+        hint="decrypt it first, for example with: openssl pkey -in key.pem -out plain.pem",
+    )
+
+
+@contextmanager
+def _as_file(secret: bytes) -> Iterator[str]:
+    """Make bytes readable under a path for a moment, for nobody but this user."""
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        descriptor = os.memfd_create("depotlab", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(secret)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile(prefix="depotlab-") as file:  # created with mode 0600
+        file.write(secret)
+        file.flush()
+        yield file.name
+
+
+def _reason(error: Exception) -> str:
+    text = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
+    return text.replace("_", " ").lower()
+
+
+class TlsTransport:
+    """A `Transport` that encrypts what goes over another one. Made by `start`."""
+
+    def __init__(
+        self, plain: Transport, context: ssl.SSLContext, *, server_name: str, address: str
+    ) -> None:
+        self._plain = plain
+        self._address = address
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._view = memoryview(bytearray(_READ_BYTES))
+        self._heard = False
+        self._sending = asyncio.Lock()
+        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+
+    @classmethod
+    async def start(
+        cls, plain: Transport, context: ssl.SSLContext, *, server_name: str, address: str
+    ) -> TlsTransport:
+        """Shake hands.
+
+        Args:
+            plain: Fresh; the caller closes it when this fails.
+            context: From `client_context`.
+            server_name: Name that the certificate of the peer must have.
+            address: For errors.
+
+        Raises:
+            ssl.SSLError: The peer is not trusted, refuses us, or does not speak TLS.
+            ConnectionLost: It went away.
+        """
+        self = cls(plain, context, server_name=server_name, address=address)
+        while True:
+            try:
+                self._ssl.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._take_more()
+            except ssl.SSLError:
+                with contextlib.suppress(LinkError):
+                    await self._flush()  # tells the peer why
+                raise
+            else:
+                await self._flush()
+                return self
+
+    @property
+    def protocol(self) -> str | None:
+        """What ALPN agreed on, `h2` or None."""
+        return self._ssl.selected_alpn_protocol()
+
+    async def read(self) -> bytes | None:
+        """Return the next bytes, or None when the peer has closed.
+
+        Raises:
+            Unreachable: The first thing it said was that it does not accept our certificate.
+            ConnectionLost: The connection broke.
+        """
+        read: Any = self._ssl.read  # typeshed does not know what it does with a buffer
+        view, n_bytes = self._view, 0
+        while True:
+            try:
+                while n_bytes < _READ_BYTES:
+                    n_bytes += read(_READ_BYTES - n_bytes, view[n_bytes:])
+            except ssl.SSLWantReadError:
+                pass
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                if not n_bytes:
+                    return None
+            except ssl.SSLError as error:
+                if not n_bytes:
+                    raise self._refused(error) from error
+            if self._outgoing.pending:  # an answer of TLS itself
+                await self._flush()
+            if n_bytes:
+                self._heard = True
+                return bytes(view[:n_bytes])
+            await self._take_more()
+
+    async def write(self, pieces: list[bytes | memoryview]) -> None:
+        """Send pieces in order; returns when it may be called again.
+
+        Raises:
+            ConnectionLost: The connection broke.
+        """
+        data = memoryview(b"".join(pieces))
+        at = 0
+        while at < len(data):
+            stop = min(at + _CHUNK_BYTES, len(data))
+            while at < stop:  # a record at a time
+                at += self._ssl.write(data[at:stop])
+            await self._flush()
+
+    async def close(self) -> None:
+        """Say goodbye if it can be said at once, and close."""
+        with contextlib.suppress(ssl.SSLError, LinkError):
+            self._ssl.unwrap()
+        with contextlib.suppress(LinkError):
+            await self._flush()
+        await self._plain.close()
+
+    async def _flush(self) -> None:
+        async with self._sending:  # answers of TLS itself may come while data are sent
+            if self._outgoing.pending:
+                await self._plain.write([self._outgoing.read()])
+
+    async def _take_more(self) -> None:
+        data = await self._plain.read()
+        if data is None:
+            self._incoming.write_eof()
+        else:
+            self._incoming.write(data)
+
+    def _refused(self, error: ssl.SSLError) -> LinkError:
+        reason = _reason(error)
+        if self._heard or "alert" not in reason:
+            return ConnectionLost(
+                f"The connection to {self._address} was lost: {reason}.", address=self._address
+            )
+        return Unreachable(
+            f"{self._address} does not accept our certificate: {reason}.",
+            address=self._address,
+            hint="check TLS(cert=..., key=...): the daemon knows the authority that signs its clients",
+        )
