@@ -56,7 +56,8 @@ _N_ENTRIES_PER_TURN = 256
 _N_PIECES_PER_TURN = 128  # of 64 small files, each with its end
 _BYTES_PER_TURN = 1 << 20
 _PIECE_BYTES = 256 << 10
-_COPIED_BYTES = 16 << 10  # pieces up to this are copied behind their heads: that costs less than two objects
+# Pieces up to this are copied behind their heads: that costs less than two objects.
+_COPIED_BYTES = 16 << 10
 _SLOW_TURN_S = 0.05
 
 

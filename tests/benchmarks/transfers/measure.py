@@ -143,6 +143,7 @@ class Bench:
                 return side.run(task), self._daemon.cpu_s() - daemon_s
             except Hung:
                 hung[side.name] += 1
+                self._daemon.has_stuck_builds = True
                 if side.name == "ours":
                     raise
         raise CannotRun(f"{side.name} hung {_MOST_HUNG} times one after another")
