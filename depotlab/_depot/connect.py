@@ -1,0 +1,357 @@
+"""The Connect protocol as a client: typed calls and streams over HTTP/1.1.
+
+`wire` knows the framing, `http1` the connections, `retry` when to try again; here they are put together.
+A call has one deadline for all its tries. It is told to the server, and kept by our own clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from google.protobuf.message import DecodeError
+
+from depotlab._depot.agent import user_agent
+from depotlab._depot.errors import BadReply, DeadlineExceeded, DepotError, error_for
+from depotlab._depot.http1 import Answer, Http, HttpBroken, HttpMalformed, HttpUnreached
+from depotlab._depot.retry import Retry
+from depotlab._depot.wire import Envelopes, enveloped, http_error
+from depotlab.errors import UsageError
+
+__all__ = ["DEFAULT_URL", "Connect", "Message", "Method"]
+
+DEFAULT_URL = "https://api.depot.dev"
+MAX_REPLY_BYTES = 16 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+
+# What is shorter guards nothing, and would be cut out of ordinary words.
+_MIN_SECRET_CHARS = 8
+
+# A call that must not be obeyed twice is not risked on a connection that the peer may just be closing.
+_MAX_IDLE_ONCE_S = 1.0
+
+
+class Message(Protocol):
+    """What every generated message can do."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        ...
+
+    def ParseFromString(self, serialized: bytes) -> int:  # noqa: N802 - protobuf's name
+        ...
+
+
+ReplyT = TypeVar("ReplyT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[ReplyT]):
+    """One method of the API.
+
+    Attributes:
+        path: On the wire, such as `/depot.core.v1.ProjectService/GetProject`.
+        reply: The message that it answers with.
+        idempotent: Whether obeying it twice is the same as once, so that it may be tried again.
+    """
+
+    path: str
+    reply: type[ReplyT]
+    idempotent: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last word of the path."""
+        return self.path.rpartition("/")[2]
+
+
+class Connect:
+    """A client of one API with one token. To be used on one event loop; connects when it is first used.
+
+    Args:
+        base_url: Such as `https://api.depot.dev`. A path in it is put before those of the methods.
+        token: Sent as bearer; without one there is no such header at all. Never shown.
+        trust: What the server's certificate is checked against; None is the system's roots.
+        retry: How often idempotent calls are tried, and with which pauses.
+
+    Raises:
+        UsageError: The URL is none of http or https, or the token has characters that no header takes.
+    """
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        token: str = "",
+        trust: ssl.SSLContext | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        self._url = check_url(base_url)
+        self._prefix = urlsplit(self._url).path.rstrip("/")
+        self._token = check_token(token)
+        self._retry = retry or Retry()
+        self._http = Http(self._url, trust=trust)
+        self._random = random.Random()  # noqa: S311 - spreads pauses, protects nothing
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is."""
+        return self._url
+
+    def __repr__(self) -> str:
+        return f"Connect({self._url!r}{', token=•••' if self._token else ''})"
+
+    def close(self) -> None:
+        """Close the connections. Harmless when called twice."""
+        self._http.close()
+
+    async def unary(
+        self, method: Method[ReplyT], request: Message, *, timeout_s: float = 30.0
+    ) -> ReplyT:
+        """Ask once, and again if that is safe, and return the reply.
+
+        Args:
+            method: What to ask.
+            request: The message of the method.
+            timeout_s: For all tries and pauses together.
+
+        Raises:
+            DepotError: Of the class that fits, with the server's message.
+        """
+        data = request.SerializeToString()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        n_tried = 0
+        while True:
+            n_tried += 1
+            left_s = deadline - loop.time()
+            try:
+                async with asyncio.timeout(left_s):
+                    return await self._try(method, data, left_s)
+            except TimeoutError as error:
+                if isinstance(error, DepotError):
+                    raise
+                raise self._late(method.name, timeout_s) from None
+            except DepotError as error:
+                pause_s = self._retry.pause_s(
+                    error,
+                    n_tried=n_tried,
+                    idempotent=method.idempotent,
+                    draw=self._random.random(),
+                )
+                if pause_s is None or loop.time() + pause_s >= deadline:
+                    raise
+            await asyncio.sleep(pause_s)
+
+    async def stream(
+        self,
+        method: Method[ReplyT],
+        requests: Iterable[Message] | AsyncIterable[Message],
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[ReplyT, None]:
+        """Send messages and yield replies, as they come; never tried again.
+
+        On HTTP/1.1 the replies begin when the last request was sent, so this is for streams in one direction.
+        Leave it early only through `contextlib.aclosing`, which closes the connection.
+
+        Args:
+            method: What to call.
+            requests: One for a server's stream; any number for a client's.
+            timeout_s: For the whole stream, or None.
+
+        Raises:
+            DepotError: Of the class that fits, with the server's message.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout_s is None else loop.time() + timeout_s
+        replies = self._replies(method, requests, timeout_s)
+        async with aclosing(replies):
+            while True:
+                # The clock runs while we wait for the server, and is off while the caller holds a reply:
+                # a timeout must not reach into the caller's code.
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        reply = await anext(replies)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    if isinstance(error, DepotError):
+                        raise
+                    raise self._late(method.name, timeout_s or 0.0) from None
+                yield reply
+
+    async def _try(self, method: Method[ReplyT], data: bytes, left_s: float) -> ReplyT:
+        idle_s = 30.0 if method.idempotent else _MAX_IDLE_ONCE_S
+        headers = self._headers("application/proto", left_s)
+        try:
+            async with self._http.exchange(
+                "POST", self._prefix + method.path, headers, data, max_idle_s=idle_s
+            ) as answer:
+                if answer.status != 200:
+                    raise await self._refusal(answer, method.name)
+                _check_type(answer, "application/proto", method.name)
+                return _parsed(method, await answer.read(max_bytes=MAX_REPLY_BYTES))
+        except (HttpUnreached, HttpBroken, HttpMalformed) as error:
+            raise self._transport_error(error, method.name) from error
+
+    async def _replies(
+        self,
+        method: Method[ReplyT],
+        requests: Iterable[Message] | AsyncIterable[Message],
+        timeout_s: float | None,
+    ) -> AsyncGenerator[ReplyT, None]:
+        headers = self._headers("application/connect+proto", timeout_s)
+        envelopes = Envelopes(max_bytes=MAX_REPLY_BYTES)
+        try:
+            async with self._http.exchange(
+                "POST",
+                self._prefix + method.path,
+                headers,
+                _envelopes_of(requests),
+                max_idle_s=_MAX_IDLE_ONCE_S,
+            ) as answer:
+                if answer.status != 200:
+                    raise await self._refusal(answer, method.name)
+                _check_type(answer, "application/connect+proto", method.name)
+                async for piece in answer.pieces():
+                    for data in envelopes.feed(piece):
+                        yield _parsed(method, data)
+                envelopes.finish(method=method.name)
+        except (HttpUnreached, HttpBroken, HttpMalformed) as error:
+            raise self._transport_error(error, method.name) from error
+        except DepotError as error:
+            raise self._clean(error) from None
+
+    def _headers(self, content_type: str, timeout_s: float | None) -> dict[str, str]:
+        headers = {
+            "content-type": content_type,
+            "connect-protocol-version": "1",
+            "user-agent": user_agent(),
+        }
+        if timeout_s is not None:
+            headers["connect-timeout-ms"] = str(max(1, min(int(timeout_s * 1000), 9_999_999_999)))
+        # An empty bearer is a malformed header to some servers, which then end the whole connection.
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        return headers
+
+    async def _refusal(self, answer: Answer, name: str) -> DepotError:
+        try:
+            body = await answer.read(max_bytes=_MAX_ERROR_BYTES)
+        except HttpMalformed:  # a page of somebody else; its status says enough
+            body = b""
+        return self._clean(http_error(answer.status, answer.headers, body, method=name))
+
+    def _transport_error(self, error: Exception, name: str) -> DepotError:
+        if isinstance(error, HttpMalformed):
+            return BadReply(
+                f"{name}: the answer of {self._url} cannot be used: {error}.",
+                hint="check that DEPOT_API_URL is the address of a Depot API",
+                code="internal",
+                method=name,
+            )
+        verb = "cannot be reached" if isinstance(error, HttpUnreached) else "broke the connection"
+        failed = error_for("unavailable", f"{self._url} {verb}: {error}", method=name)
+        return self._clean(failed)
+
+    def _late(self, name: str, timeout_s: float) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"{name}: {self._url} did not answer within {timeout_s:g} s.",
+            hint="try again, or allow more time with timeout_s=",
+            code="deadline_exceeded",
+            method=name,
+        )
+
+    def _clean(self, error: DepotError) -> DepotError:
+        """Cut our token out of what the server said, should it have said it back."""
+        if (
+            len(self._token) >= _MIN_SECRET_CHARS
+            and self._token in error.message + error.server_message
+        ):
+            error.message = error.message.replace(self._token, "•••")
+            error.server_message = error.server_message.replace(self._token, "•••")
+            error.args = (error.message,)
+        return error
+
+
+def check_url(url: str) -> str:
+    """Return the URL without a slash at its end.
+
+    Raises:
+        UsageError: It is no http or https URL with a host, or has a password in it.
+    """
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname)
+        right = right and (parts.port is None or parts.port > 0)
+        right = right and not (parts.username or parts.password or parts.query or parts.fragment)
+    except ValueError:
+        right = False
+    if not right or not url.isprintable() or " " in url:
+        # The URL is not repeated: it may have a password in it.
+        raise UsageError(
+            "The address of the Depot API is not an http or https URL without user, query and fragment.",
+            hint=f"set base_url= or DEPOT_API_URL to an address such as {DEFAULT_URL}",
+        )
+    return url.rstrip("/")
+
+
+def check_token(token: str) -> str:
+    """Return the token.
+
+    Raises:
+        UsageError: It holds a space, a line break or a character that is not ASCII.
+    """
+    if not isinstance(token, str) or (token and not _looks_sendable(token)):
+        raise UsageError(
+            "The token for Depot holds a space, a line break or another character that no token has.",
+            hint="copy it again, without line breaks and quotes",
+        )
+    return token
+
+
+def _looks_sendable(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
+
+
+def _check_type(answer: Answer, wanted: str, name: str) -> None:
+    found = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found != wanted or answer.headers.get("content-encoding", "identity") != "identity":
+        raise BadReply(
+            f"{name}: the answer cannot be used: it is {found or 'of no type'!r}, not {wanted!r}.",
+            hint="check that DEPOT_API_URL is the address of a Depot API",
+            code="internal",
+            method=name,
+            http_status=answer.status,
+        )
+
+
+def _parsed(method: Method[ReplyT], data: bytes) -> ReplyT:
+    reply = method.reply()
+    try:
+        reply.ParseFromString(data)
+    except DecodeError:
+        raise BadReply(
+            f"{method.name}: the answer cannot be used: it is no {type(reply).__name__}.",
+            hint="check that DEPOT_API_URL is the address of a Depot API",
+            code="internal",
+            method=method.name,
+        ) from None
+    return reply
+
+
+async def _envelopes_of(
+    requests: Iterable[Message] | AsyncIterable[Message],
+) -> AsyncIterator[bytes]:
+    if isinstance(requests, AsyncIterable):
+        async for request in requests:
+            yield enveloped(request.SerializeToString())
+    else:
+        for request in requests:
+            yield enveloped(request.SerializeToString())
