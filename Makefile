@@ -50,7 +50,8 @@ notebooks: engine ## Run every notebook that is published
 
 test: engine ## Everything, on the oldest Python; unit and protocol tests also on the newest
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -bb -m pytest tests/unit tests/protocol tests/typing tests/integration tests/notebooks tests/browser
+	$(BIN)/python -bb -m pytest --numprocesses=auto tests/unit tests/protocol tests/typing
+	$(BIN)/python -bb -m pytest tests/integration tests/notebooks tests/browser
 	$(MAKE) --no-print-directory test-newest
 
 test-newest: system ## Unit and protocol tests on the newest Python of this machine

@@ -19,8 +19,8 @@ venv=.venv-$version
 if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
     echo "Installing the Python packages into $venv ..."
     "$newest" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --editable '.[notebook]' pytest pytest-timeout hypothesis h2 ipykernel
+    "$venv/bin/python" -m pip install --quiet --editable '.[all]' pytest pytest-timeout pytest-xdist hypothesis h2 ipykernel
     touch "$venv/.installed"
 fi
 echo "Unit and protocol tests on Python $version:"
-"$venv/bin/python" -bb -m pytest tests/unit tests/protocol
+"$venv/bin/python" -bb -m pytest --numprocesses=auto tests/unit tests/protocol
