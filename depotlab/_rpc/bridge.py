@@ -13,6 +13,7 @@ import socket
 import tempfile
 import weakref
 from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 
 from depotlab._rpc.sockets import SocketTransport
@@ -69,7 +70,9 @@ class SocketBridge:
         async with asyncio.TaskGroup() as connections:
             while True:
                 accepted, _ = await loop.sock_accept(self._listener)
-                connections.create_task(self._connect(accepted))
+                task = connections.create_task(self._connect(accepted))
+                # A task that is cancelled before its first step closes nothing itself.
+                task.add_done_callback(partial(_close, accepted))
 
     async def _connect(self, accepted: socket.socket) -> None:
         async with contextlib.AsyncExitStack() as opened:
@@ -88,6 +91,10 @@ class SocketBridge:
                     f"The connection to {self._address} failed: {error.strerror or error}.",
                     address=self._address,
                 )
+
+
+def _close(accepted: socket.socket, _task: asyncio.Task[None]) -> None:
+    accepted.close()
 
 
 async def _pump_both(near: Transport, far: Transport) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import Any
 
 from depotlab._rpc.endpoint import TLS, Endpoint
+from depotlab._rpc.proxy import ask_for_tunnel, find_proxy
 from depotlab._rpc.reasons import not_http2, reason_of
 from depotlab._rpc.sockets import SocketTransport
 from depotlab._rpc.tls import TlsTransport, client_context
@@ -73,10 +75,23 @@ async def _secure(endpoint: Endpoint, tls: TLS, plain: SocketTransport) -> TlsTr
 
 
 async def _connect(endpoint: Endpoint) -> socket.socket:
-    loop = asyncio.get_running_loop()
     if endpoint.socket_path:
         return await _connect_one(socket.AF_UNIX, endpoint.socket_path)
-    found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    proxy = find_proxy(endpoint.host, os.environ)
+    if proxy is None:
+        return await _connect_tcp(endpoint.host, endpoint.port)
+    connected = await _connect_tcp(proxy.host, proxy.port)
+    try:
+        await ask_for_tunnel(connected, endpoint.host, endpoint.port, proxy)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
+
+
+async def _connect_tcp(host: str, port: int) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     trying: set[asyncio.Task[socket.socket]] = set()
     failures: list[BaseException] = []
     try:

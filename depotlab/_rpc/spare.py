@@ -51,10 +51,7 @@ class Spare:
         self._closed = True
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.cancel()
-            await asyncio.wait([waiting])
-            if not waiting.cancelled() and waiting.exception() is None:
-                await waiting.result().close()
+            await _discard(waiting)
 
     async def _take(self) -> OuterConnection:
         waiting, self._waiting = self._waiting, None
@@ -87,5 +84,12 @@ class Spare:
         """Let a connection wait, unless another one does."""
         if self._waiting is None and not self._closed:
             self._waiting = waiting
-        elif not waiting.cancel():
-            await waiting.result().close()
+        else:
+            await _discard(waiting)
+
+
+async def _discard(waiting: asyncio.Future[OuterConnection]) -> None:
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    if not waiting.cancelled() and waiting.exception() is None:
+        await waiting.result().close()

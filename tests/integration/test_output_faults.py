@@ -153,8 +153,8 @@ def test_a_slow_file_object_makes_the_daemon_wait_and_gets_everything(build, mon
     tunnels: list[Tunnel] = []
     init = Tunnel.__init__
 
-    def remember(self, *args) -> None:
-        init(self, *args)
+    def remember(self, *args, **named) -> None:
+        init(self, *args, **named)
         tunnels.append(self)
 
     monkeypatch.setattr(Tunnel, "__init__", remember)
