@@ -68,7 +68,8 @@ def reason_of(error: OSError, endpoint: Endpoint, *, timeout_s: float) -> Unreac
             message = f"TLS with {where} failed: {error.strerror or error}."
             hint = "check that the daemon expects TLS, and which client certificate it accepts"
         case _:
-            name = f" ({errno.errorcode[error.errno]})" if error.errno in errno.errorcode else ""
+            known = errno.errorcode.get(error.errno or 0)
+            name = f" ({known})" if known else ""
             message = f"{where} cannot be reached: {error.strerror or error}{name}."
             hint = "check the address"
     return _error(endpoint, message, hint)
