@@ -38,21 +38,29 @@ class Job(Generic[T]):
         self._work = work
         self._loop = loop
         self._task: asyncio.Task[T] | None = None
+        self._unwanted = False
         loop.call_soon_threadsafe(self._start)
 
     def cancel(self) -> None:
-        """Ask the work to stop, from any thread."""
+        """Ask the work to stop, from any thread. Work that has not begun by now never does."""
+        self._unwanted = True
         self._loop.call_soon_threadsafe(self._cancel)
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._work)
+        self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(self._finish)
+
+    async def _run(self) -> T:
+        if self._unwanted:  # asked after the task was made, before its first step
+            raise asyncio.CancelledError
+        return await self._work
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
     def _finish(self, task: asyncio.Task[T]) -> None:
+        self._work.close()  # ended already, or never begun
         if task.cancelled():
             self.done.cancel()
             self.done.set_running_or_notify_cancel()

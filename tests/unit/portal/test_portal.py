@@ -102,14 +102,16 @@ def test_cancelling_the_awaiting_task_cancels_the_work_and_waits_for_its_clean_u
     assert cleaned == ["done"]
 
 
-def test_work_cancelled_before_it_starts_never_runs():
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_work_cancelled_before_it_starts_never_runs(ahead):
     ran = []
 
     async def work():
         ran.append(1)
 
     block = threading.Event()
-    portal().submit(_blocked(block))
+    for _ in range(ahead):  # the work's task is made before, or behind, what holds the thread up
+        portal().submit(_blocked(block))
     job = portal().submit(work())
     job.cancel()
     block.set()
