@@ -76,6 +76,18 @@ class Call(Protocol):
     def queue_pieces(self, pieces: list[bytes | memoryview], *, length: int) -> None:
         """Add one message of `length` bytes that is given in pieces, saving a copy."""
 
+    def use_gzip(self) -> bool:
+        """Say that messages to the daemon may be compressed; to be called before the first is queued.
+
+        Costs a header field. False means that the daemon does not understand it.
+        """
+
+    def is_link_busy(self) -> bool:
+        """Whether something is queued, and what was sent before it is still on its way to the daemon."""
+
+    def queue_gzip(self, message: bytes) -> None:
+        """Add one message that is gzip already; only after `use_gzip` returned True."""
+
     async def drain(self) -> None:
         """Wait until the outgoing queue is below its high-water mark (real back-pressure)."""
 

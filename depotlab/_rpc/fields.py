@@ -16,6 +16,7 @@ from depotlab._rpc.headers import Headers, encode_field
 
 __all__ = [
     "RESPONSE",
+    "RESPONSE_GZIP",
     "Malformed",
     "NotGrpc",
     "Request",
@@ -38,6 +39,9 @@ _IS_LOWER = re.compile(rb"[^A-Z\x00-\x20\x7f-\xff:]+")
 RESPONSE = b"\x88" + encode_field(b"content-type", b"application/grpc")
 """The header fields before the first message of every answer."""
 
+RESPONSE_GZIP = RESPONSE + encode_field(b"grpc-encoding", b"gzip")
+"""The same when messages may be compressed; each one says whether it is."""
+
 UNSUPPORTED_MEDIA_TYPE = encode_field(b":status", b"415")
 """The whole answer to a request that is not gRPC."""
 
@@ -58,6 +62,7 @@ class Request:
         path: The method as the peer wrote it.
         timeout_s: None is no deadline.
         gzip: Messages may be compressed.
+        takes_gzip: Our messages may be.
         metadata: Fields by name, each with all its values in order. Bytes outside ASCII and UTF-8 are kept
             as surrogates, as `os.fsdecode` does.
         binary_metadata: Fields whose name ends in `-bin`, decoded.
@@ -67,6 +72,7 @@ class Request:
     path: str
     timeout_s: float | None = None
     gzip: bool = False
+    takes_gzip: bool = False
     metadata: dict[str, list[str]] = field(default_factory=dict)
     binary_metadata: dict[str, list[bytes]] = field(default_factory=dict)
     fault: RpcFault | None = None
@@ -141,6 +147,8 @@ def _call_fields(request: Request, fields: dict[bytes, list[bytes]]) -> None:
             f"grpc-encoding {text(encoding)!r} is not supported; send identity or gzip",
         )
     request.gzip = encoding == b"gzip"
+    accepted = b",".join(fields.get(b"grpc-accept-encoding", []))
+    request.takes_gzip = b"gzip" in re.split(rb"[ ,]+", accepted)
 
 
 def text(value: bytes) -> str:

@@ -291,6 +291,14 @@ class Outbox:
         self.n_bytes += length + PREFIX_BYTES
         self._tally.queued_bytes += length + PREFIX_BYTES
 
+    def add_gzip(self, message: bytes) -> None:
+        """Add one message that is gzip already."""
+        prefix = _PREFIX.pack(1, len(message))
+        self._append(memoryview(prefix))
+        self._append(memoryview(message))
+        self.n_bytes += len(message) + PREFIX_BYTES
+        self._tally.queued_bytes += len(message) + PREFIX_BYTES
+
     def add_many(self, messages: Sequence[Piece]) -> None:
         """Add messages in order."""
         if len(messages) < _FEW or not _PLAIN.issuperset(map(type, messages)):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from depotlab._rpc.call import Handler, RpcFault, Status
 from depotlab._rpc.fields import (
@@ -54,6 +54,15 @@ class ByteStream(Protocol):
 
     async def write(self, pieces: list[bytes | memoryview]) -> None:
         """Send pieces, at least one byte in all; it is not called again before it returns."""
+
+
+@runtime_checkable
+class KnowsItsLink(Protocol):
+    """A `ByteStream` that can tell how much of what was written is still on its way."""
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Not acknowledged by the other machine."""
 
 
 def log_unexpected(method: str, error: Exception) -> None:
@@ -133,6 +142,7 @@ class ServedCall:
         self._outbox = stream.outbox
         self._serving = serving
         self._connection = serving.connection
+        self._takes_gzip = request.takes_gzip
         self._reader: asyncio.Future[None] | None = None
         self._open = True
 
@@ -171,6 +181,25 @@ class ServedCall:
         """
         if self._open:
             self._outbox.add_pieces(pieces, length)
+            if not self._stream.active:
+                self._activate()
+
+    def use_gzip(self) -> bool:
+        """Say that messages may be compressed, before the first is queued; False: not understood."""
+        if self._takes_gzip and not self._stream.answered:
+            self._stream.gzip = True
+        return self._stream.gzip
+
+    def is_link_busy(self) -> bool:
+        """Whether something is queued, and what was sent before it is still on its way to the daemon."""
+        return self._outbox.n_bytes > 0 and self._serving.is_link_busy()
+
+    def queue_gzip(self, message: bytes) -> None:
+        """Add one message that is gzip already; only after `use_gzip` returned True."""
+        if not self._stream.gzip:
+            raise RuntimeError("the daemon has not been told that messages may be compressed")
+        if self._open:
+            self._outbox.add_gzip(message)
             if not self._stream.active:
                 self._activate()
 
@@ -412,6 +441,11 @@ class _Serving:
         await asyncio.wait([writer], timeout=GOODBYE_S)
 
     # --------------------------------------------------------------------- back-pressure
+
+    def is_link_busy(self) -> bool:
+        """Whether the link holds more than a frame; False when that is not known."""
+        stream = self._stream
+        return isinstance(stream, KnowsItsLink) and stream.in_flight_bytes > FRAME_BYTES
 
     def is_full(self, stream: HttpStream, mark_bytes: int = HIGH_WATER_BYTES) -> bool:
         """Whether a producer should wait: its own queue is long, or all together are."""

@@ -21,6 +21,8 @@ from depotlab._rpc.bytesmessages import Unwrapper, wrap_head
 from depotlab._rpc.dial import dial
 from depotlab._rpc.endpoint import Endpoint
 from depotlab._rpc.http2client import ClientConnection
+from depotlab._rpc.sockets import SocketTransport
+from depotlab._rpc.tls import TlsTransport
 from depotlab._rpc.transport import Transport
 from depotlab.errors import ConnectionLost, DepotlabError, LinkError, ProtocolError
 
@@ -66,6 +68,13 @@ class OuterConnection:
         """Whether a call may begin: as far as we have heard, the peer is there and takes calls."""
         state = self._state
         return state.ended and not (state.refuses or self._n_unsent or self._failure)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """What was sent and the other machine has not acknowledged; 0 when that is not known."""
+        if isinstance(self._transport, SocketTransport | TlsTransport):
+            return self._transport.in_flight_bytes
+        return 0
 
     async def open(self, method: str, metadata: Iterable[tuple[str, str]]) -> None:
         """Begin a call. Waits for nothing but the socket.
@@ -265,14 +274,20 @@ class OuterCall:
         return None
 
     async def write(self, pieces: list[bytes | memoryview]) -> None:
-        """Send pieces, at least one byte in all, as one message; returns when it may be called again.
+        """Send pieces as one message; returns when it may be called again.
 
         Raises:
             RpcFailed: As `read`.
             ConnectionLost: The connection broke, or the call is over.
         """
         n_bytes = sum(map(len, pieces))
-        await self._connection.send(wrap_head(n_bytes), pieces, n_bytes)
+        if n_bytes:  # an empty message would end the session
+            await self._connection.send(wrap_head(n_bytes), pieces, n_bytes)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """See `OuterConnection`."""
+        return self._connection.in_flight_bytes
 
     async def close(self) -> None:
         """Half-close, which is how a session says goodbye, and cancel. Can be called twice."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from depotlab._rpc.fields import RESPONSE
+from depotlab._rpc.fields import RESPONSE, RESPONSE_GZIP
 from depotlab._rpc.frames import (
     DEFAULT_WINDOW_BYTES,
     FRAME_BYTES,
@@ -106,7 +106,8 @@ class Sending:
         """Send the first header block, if it is not out."""
         if not stream.answered and not stream.gone:
             stream.answered = True
-            self._push_block(stream.id, RESPONSE, self._control, ends=False)
+            block = RESPONSE_GZIP if stream.gzip else RESPONSE
+            self._push_block(stream.id, block, self._control, ends=False)
 
     def finish(self, stream: HttpStream, end_fields: bytes) -> None:
         """Send what is queued, then the last header block."""

@@ -42,6 +42,7 @@ class HttpStream:
         send_window: Bytes that the peer would take now; may be negative.
         hungry: A handler waits for a message.
         active: It has a turn coming.
+        gzip: The first header block says, or has said, that messages may be compressed.
         gone: Nothing will be sent or received any more.
     """
 
@@ -50,6 +51,7 @@ class HttpStream:
         "answered",
         "end_fields",
         "gone",
+        "gzip",
         "hungry",
         "id",
         "inbox",
@@ -69,6 +71,7 @@ class HttpStream:
         self.answered = False  # the first header block is out
         self.end_fields: bytes | None = None  # of the last header block, when the handler is done
         self.gone = False
+        self.gzip = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from depotlab._rpc.endpoint import TLS
+from depotlab._rpc.sockets import SocketTransport
 from depotlab._rpc.transport import Transport
 from depotlab.errors import ConnectionLost, LinkError, Unreachable, UsageError
 
@@ -25,6 +26,7 @@ __all__ = ["TlsTransport", "client_context"]
 # Plain bytes that are encrypted before they are sent. Measured: 64 KiB costs a quarter more.
 _CHUNK_BYTES = 512 << 10
 _READ_BYTES = 256 << 10
+_SILENT = "it ended the connection after the handshake"
 
 
 def client_context(tls: TLS) -> ssl.SSLContext:
@@ -145,29 +147,26 @@ class TlsTransport:
         """Return the next bytes, or None when the peer has closed.
 
         Raises:
-            Unreachable: The first thing it said was that it does not accept our certificate.
+            Unreachable: It has ended the connection without a word, or said that it does not accept us.
             ConnectionLost: The connection broke.
         """
-        read: Any = self._ssl.read  # typeshed does not know what it does with a buffer
-        view, n_bytes = self._view, 0
         while True:
-            try:
-                while n_bytes < _READ_BYTES:
-                    n_bytes += read(_READ_BYTES - n_bytes, view[n_bytes:])
-            except ssl.SSLWantReadError:
-                pass
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                if not n_bytes:
-                    return None
-            except ssl.SSLError as error:
-                if not n_bytes:
-                    raise self._refused(error) from error
+            data = self._decrypt()
             if self._outgoing.pending:  # an answer of TLS itself
                 await self._flush()
-            if n_bytes:
+            if data:
                 self._heard = True
-                return bytes(view[:n_bytes])
-            await self._take_more()
+                return data
+            if data is None:
+                if self._heard:
+                    return None
+                raise self._lost(_SILENT)
+            try:
+                await self._take_more()
+            except ConnectionLost as error:
+                if self._heard:
+                    raise
+                raise self._lost(_SILENT) from error
 
     async def write(self, pieces: list[bytes | memoryview]) -> None:
         """Send pieces in order; returns when it may be called again.
@@ -179,9 +178,17 @@ class TlsTransport:
         at = 0
         while at < len(data):
             stop = min(at + _CHUNK_BYTES, len(data))
-            while at < stop:  # a record at a time
-                at += self._ssl.write(data[at:stop])
+            try:
+                while at < stop:  # a record at a time
+                    at += self._ssl.write(data[at:stop])
+            except ssl.SSLError as error:
+                raise self._lost(_reason(error)) from error
             await self._flush()
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """As in `SocketTransport`; 0 when what is below does not know."""
+        return self._plain.in_flight_bytes if isinstance(self._plain, SocketTransport) else 0
 
     async def close(self) -> None:
         """Say goodbye if it can be said at once, and close."""
@@ -203,14 +210,33 @@ class TlsTransport:
         else:
             self._incoming.write(data)
 
-    def _refused(self, error: ssl.SSLError) -> LinkError:
-        reason = _reason(error)
-        if self._heard or "alert" not in reason:
+    def _decrypt(self) -> bytes | None:
+        """Return what can be read of what has arrived; None is the end."""
+        read: Any = self._ssl.read  # typeshed does not know what it does with a buffer
+        view, n_bytes = self._view, 0
+        try:
+            while n_bytes < _READ_BYTES:
+                n_bytes += read(_READ_BYTES - n_bytes, view[n_bytes:])
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            if not n_bytes:
+                return None
+        except ssl.SSLError as error:
+            if not n_bytes:
+                raise self._lost(_reason(error)) from error
+        return bytes(view[:n_bytes])
+
+    def _lost(self, reason: str) -> LinkError:
+        if self._heard:
             return ConnectionLost(
-                f"The connection to {self._address} was lost: {reason}.", address=self._address
+                f"The connection to {self._address} was lost: {reason}.",
+                address=self._address,
+                hint="finished steps are in the daemon's cache: build again",
             )
+        # With TLS 1.3 a server looks at our certificate when our side of the handshake is over already.
         return Unreachable(
-            f"{self._address} does not accept our certificate: {reason}.",
+            f"{self._address} does not accept our certificate, as it seems: {reason}.",
             address=self._address,
             hint="check TLS(cert=..., key=...): the daemon knows the authority that signs its clients",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import deque
 from collections.abc import Mapping
 
@@ -22,6 +23,9 @@ class MemoryCall:
     Attributes:
         peak_bytes: The most that was queued at one time.
         n_drained: How often `drain` was called.
+        takes_gzip: Whether the far end understands compressed messages; they are inflated in `take`.
+        link_is_busy: What the call says of its link.
+        n_gzip: How many of them were queued.
     """
 
     def __init__(
@@ -38,6 +42,9 @@ class MemoryCall:
         self.n_drained = 0
         self._incoming: deque[bytes] = deque()
         self._outgoing: deque[bytes] = deque()
+        self.takes_gzip = False
+        self.link_is_busy = False
+        self.n_gzip = 0
         self._queued_bytes = 0
         self._peer_ended = False
         self._ended = False
@@ -72,6 +79,17 @@ class MemoryCall:
         self._queued_bytes += length
         self.peak_bytes = max(self.peak_bytes, self._queued_bytes)
         self._wake()
+
+    def use_gzip(self) -> bool:
+        return self.takes_gzip
+
+    def is_link_busy(self) -> bool:
+        return self.link_is_busy
+
+    def queue_gzip(self, message: bytes) -> None:
+        assert self.takes_gzip, "a compressed message for a far end that does not understand it"
+        self.n_gzip += 1
+        self.queue(zlib.decompress(message, wbits=31))
 
     async def drain(self) -> None:
         self.n_drained += 1

@@ -126,3 +126,19 @@ def test_any_text_survives_as_printable_ascii(text):
     assert all(" " <= character <= "~" for character in raw)
     assert unquote(raw) == text.encode("utf-8", "backslashreplace").decode()
     assert fields["grpc-status"] == "13"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "takes"),
+    [
+        ([], False),
+        ([b"identity"], False),
+        ([b"identity,deflate,gzip"], True),
+        ([b"identity, gzip"], True),
+        ([b"identity", b"gzip"], True),
+        ([b"notgzip"], False),
+    ],
+)
+def test_whether_our_messages_may_be_compressed(accepted, takes):
+    request = parse_request([*BASE, *((b"grpc-accept-encoding", value) for value in accepted)])
+    assert request.takes_gzip is takes

@@ -220,3 +220,35 @@ def test_discarding_gives_back_what_was_counted():
     box.add(bytes(10_000))
     box.discard()
     assert (box.n_bytes, tally.queued_bytes) == (0, 0)
+
+
+@relaxed
+@given(st.lists(st.one_of(st.binary(max_size=50), st.binary(min_size=900, max_size=1200))))
+def test_many_messages_at_once_are_the_same_as_one_after_the_other(bodies):
+    tally = Tally()
+    box = Outbox(tally)
+    box.add_many(bodies)
+    assert tally.queued_bytes == box.n_bytes
+    assert split_messages(b"".join(box.cut(box.n_bytes))) == bodies
+
+
+def test_many_messages_of_any_kind_and_size_keep_their_order():
+    bodies = [b"small", bytes(100_000), bytearray(b"array"), memoryview(b"view"), b""] * 3
+    box = Outbox(Tally())
+    box.add(b"before")
+    box.add_many(bodies)
+    box.add(b"after")
+    assert split_messages(b"".join(box.cut(box.n_bytes))) == [
+        b"before",
+        *map(bytes, bodies),
+        b"after",
+    ]
+
+
+def test_a_compressed_message_is_marked():
+    tally = Tally()
+    box = Outbox(tally)
+    box.add(b"plain")
+    box.add_gzip(b"squeezed")
+    assert tally.queued_bytes == box.n_bytes
+    assert b"".join(box.cut(box.n_bytes)) == message(b"plain") + message(b"squeezed", flag=1)
