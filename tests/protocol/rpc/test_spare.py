@@ -64,7 +64,7 @@ class Peer:
             try:
                 connection.increment_flow_control_window(len(event.data), event.stream_id)
                 connection.send_data(event.stream_id, event.data)
-            except (h2.exceptions.StreamClosedError, h2.exceptions.ProtocolError):
+            except (KeyError, h2.exceptions.ProtocolError):
                 return  # the half-close arrived in the same burst
 
     def say(self, what: str, *arguments: Any) -> None:
