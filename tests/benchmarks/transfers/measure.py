@@ -27,6 +27,7 @@ from tests.benchmarks.transfers.sides import (
 from tests.support.link import Link, Shape
 
 LOOPBACK = "127.0.0.1"
+PLAIN = "ours without compression"
 _MOST_HUNG = 5
 _FASTER = 2.0
 """What a link must be able to carry, times what it plays: else the machine is measured and not the link."""
@@ -40,7 +41,8 @@ class Row:
         scenario: What was run.
         ours: Timed builds of ours, in order; `buildctl` has the others of each pair.
         buildctl: See `ours`.
-        buildx: A third one of each round, where it is installed and the scenario is one of a Dockerfile.
+        others: Further ones of each round, by side: buildx, where it is installed and the scenario is one of a
+            Dockerfile, and ours without compression, where the scenario asks for it.
         daemon_s: Processor seconds of the daemon during the builds of each side.
         hung: Builds that stood still, by side, which were ended and are not among the others.
         wrong: How what arrived differs; empty when it is what it should be.
@@ -50,7 +52,7 @@ class Row:
     scenario: Scenario
     ours: list[Run] = field(default_factory=list)
     buildctl: list[Run] = field(default_factory=list)
-    buildx: list[Run] = field(default_factory=list)
+    others: dict[str, list[Run]] = field(default_factory=dict)
     daemon_s: dict[str, list[float]] = field(default_factory=dict)
     hung: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -62,9 +64,16 @@ class Row:
         return _median_ratio(self.ours, self.buildctl)
 
     @property
-    def buildx_ratio(self) -> float | None:
-        """The same beside buildx, where it was run."""
-        return _median_ratio(self.ours, self.buildx) if self.buildx else None
+    def other_ratios(self) -> dict[str, float]:
+        """The same beside each of the others."""
+        return {side: _median_ratio(self.ours, runs) for side, runs in self.others.items()}
+
+    def add(self, side: str, run: Run, daemon_s: float) -> None:
+        """Note a timed build."""
+        own = {"ours": self.ours, "buildctl": self.buildctl}
+        runs = own[side] if side in own else self.others.setdefault(side, [])
+        runs.append(run)
+        self.daemon_s.setdefault(side, []).append(daemon_s)
 
     @property
     def peak_mb(self) -> float:
@@ -121,7 +130,10 @@ class Bench:
     def _run(self, row: Row, rounds: int, folder: Path) -> None:
         door = self._door(row.scenario.way)
         job = row.scenario.job(Place(folder, self._daemon))
-        with self._sides(door, folder, is_dockerfile=not job.task("ours").graph) as sides:
+        is_dockerfile = not job.task("ours").graph
+        with self._sides(
+            door, folder, is_dockerfile=is_dockerfile, plain=row.scenario.plain
+        ) as sides:
             self._daemon.empty()  # of what our side has built to warm up
             for number in range(-job.n_warm, rounds):
                 job.renew()
@@ -129,8 +141,7 @@ class Bench:
                     run, daemon_s = self._build(job, side, row.hung)
                     job.after(side.name, run, last=number == rounds - 1)
                     if number >= 0:
-                        getattr(row, side.name).append(run)
-                        row.daemon_s.setdefault(side.name, []).append(daemon_s)
+                        row.add(side.name, run, daemon_s)
         row.wrong = job.verify()
 
     def _build(self, job: Job, side: Side, hung: Counter[str]) -> tuple[Run, float]:
@@ -177,7 +188,9 @@ class Bench:
         link.shape(shape)
 
     @contextmanager
-    def _sides(self, door: Door, folder: Path, *, is_dockerfile: bool) -> Iterator[list[Side]]:
+    def _sides(
+        self, door: Door, folder: Path, *, is_dockerfile: bool, plain: bool
+    ) -> Iterator[list[Side]]:
         home = folder / "home"
         home.mkdir()
         buildctl = self._daemon.buildctl
@@ -188,6 +201,9 @@ class Bench:
             else:
                 sides.insert(0, Ours(door, home))
             stack.callback(sides[0].close)
+            if plain:
+                sides.append(Ours(door, home, name=PLAIN, compress=False))
+                stack.callback(sides[-1].close)
             if is_dockerfile and (program := find_buildx()):
                 sides.append(Buildx(door, program, home))
             yield sides

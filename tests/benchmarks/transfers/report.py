@@ -30,6 +30,8 @@ HEADS = (
     "peak MB",
 )
 
+_NAMES = {"buildx": "`docker buildx`"}
+
 _PAGE = """\
 # Performance: sending and receiving, beside `buildctl`
 
@@ -58,6 +60,8 @@ between machines and hours; the ratios of one run are what counts.
 - Uploads are graphs of one local source. Contexts, the daemon's disk and what is received are on {disk}. An
   eighth of the repository are source files, the rest packages with the time stamps that a package manager sets; the
   text of both compresses to a third.
+- Whether files are compressed on their way is decided during each transfer by how the link behaves. Where it says
+  *ours without compression*, that is a third client in the same turns, which may not.
 - Outputs are in the daemon's cache before. `oci` is uncompressed, so that the daemon's gzip is not what is timed.
 
 ## Links
@@ -177,14 +181,15 @@ def _remarks(rows: Iterable[Row]) -> list[str]:
 
 
 def _beside(row: Row) -> list[str]:
-    """Return how it went beside buildx, where that was run, and what hung."""
+    """Return how it went beside others, where they were run, and what hung."""
     lines = [
         f"`{side}` hung in {count} more builds, which were ended"
         for side, count in row.hung.items()
     ]
-    if not row.problem and row.buildx_ratio is not None:
-        seconds = _seconds(run.seconds for run in row.buildx)
-        lines.append(f"`docker buildx` {seconds} s, ratio {row.buildx_ratio:.2f}")
+    if not row.problem:
+        for side, ratio in row.other_ratios.items():
+            seconds = _seconds(run.seconds for run in row.others[side])
+            lines.append(f"{_NAMES.get(side, side)} {seconds} s, ratio {ratio:.2f}")
     return lines
 
 

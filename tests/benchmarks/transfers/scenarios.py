@@ -38,6 +38,7 @@ class Scenario:
         must: The ratio ours / `buildctl` to be reached.
         job: Makes its untimed part in a place.
         repeats: How many times as many rounds, for builds that take a moment only.
+        plain: Ours without compression is measured too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Scenario:
     must: float
     job: Callable[[Place], Job]
     repeats: int = 1
+    plain: bool = False
 
 
 def scenarios(*, quick: bool) -> list[Scenario]:
@@ -86,7 +88,9 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         Scenario("far-20k-cold", "20 000 files of 4 KiB, cold", FAR, 0.85, cold(files)),
         Scenario("far-20k-same", "20 000 files of 4 KiB, unchanged", FAR, 0.75, same(files)),
         Scenario("far-256m", "one file of 256 MiB", FAR, 1.00, cold(middle)),
-        Scenario("slow-repo", f"{dependencies}, cold", SLOW, 0.60, cold(repository)),
+        Scenario("fast-repo", f"{dependencies}, cold", MTLS, 0.80, cold(repository), plain=True),
+        Scenario("near-repo", f"{dependencies}, cold", NEAR, 0.80, cold(repository), plain=True),
+        Scenario("slow-repo", f"{dependencies}, cold", SLOW, 0.60, cold(repository), plain=True),
         Scenario("tar", "output `tar`, 1 GiB", UNIX, 0.90, output("tar", "big_file", n_mib=gib)),
         Scenario(
             "oci", "output `oci`, 1 GiB", UNIX, 0.55, output("oci", "big_file", plain, n_mib=gib)

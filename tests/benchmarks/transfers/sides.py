@@ -138,11 +138,19 @@ class Side(Protocol):
 
 
 class Ours:
-    """A fresh interpreter that has connected once."""
+    """A fresh interpreter that has connected once.
 
-    name = "ours"
+    Args:
+        door: The daemon.
+        home: Folder for its settings.
+        name: Of the side.
+        compress: Whether files may be compressed on their way.
+    """
 
-    def __init__(self, door: Door, home: Path) -> None:
+    def __init__(
+        self, door: Door, home: Path, *, name: str = "ours", compress: bool = True
+    ) -> None:
+        self.name = name
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - lives as long as we do
         # Nothing of the user's settings, and nothing left in the user's home.
         environment = os.environ | {
@@ -162,7 +170,8 @@ class Ours:
             stderr=self._errors,
             text=True,
         )
-        self._ask({"address": door.address, "certificates": str(door.certificates or "")})
+        certificates = str(door.certificates or "")
+        self._ask({"address": door.address, "certificates": certificates, "compress": compress})
 
     def run(self, task: Task) -> Run:
         answer = self._ask(dataclasses.asdict(task))

@@ -1,8 +1,8 @@
 """Our side: one interpreter with one open client, told on standard input what to build.
 
-The first line is where the daemon is, `{"address", "certificates"}`; each further one a `Task`. Each is answered by
-one line: `{"seconds", "cpu_s", "peak_mb"}` or `{"error"}`. `{"log": true}` asks for the log of the last build:
-`{"lines", "sha256"}`.
+The first line is where the daemon is, `{"address", "certificates", "compress"}`; each further one a `Task`. Each
+is answered by one line: `{"seconds", "cpu_s", "peak_mb"}` or `{"error"}`. `{"log": true}` asks for the log of the
+last build: `{"lines", "sha256"}`.
 
 Seconds are those of the call of `Client.build`. The peak is that of the process since its start, above what a
 bare interpreter has: what `import depotlab`, grpcio and protobuf take is in it.
@@ -31,6 +31,7 @@ from typing import Any  # noqa: E402
 
 import depotlab as dl  # noqa: E402
 from depotlab import export, llb  # noqa: E402
+from depotlab._rpc.inner import ServedCall  # noqa: E402
 from tests.benchmarks.transfers.sides import SERVER_NAME  # noqa: E402
 from tests.benchmarks.transfers.tasks import Task  # noqa: E402
 
@@ -69,6 +70,8 @@ def read_log(result: dl.BuildResult) -> dict[str, Any]:
 def main() -> None:
     """Connect, warm up, and serve tasks until standard input ends."""
     where = json.loads(sys.stdin.readline())
+    if not where["compress"]:
+        ServedCall.use_gzip = lambda self: False  # type: ignore[method-assign]
     tls = None
     if at := where["certificates"]:
         files = {"ca": f"{at}/ca.pem", "cert": f"{at}/cert.pem", "key": f"{at}/key.pem"}

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 import time
+import zlib
 from collections.abc import Iterable
 from struct import pack
 
@@ -324,6 +325,64 @@ def test_gzip_requests_are_understood_and_answers_are_plain():
             data = message(gzip.compress(b"a" * 9999), flag=1) + message(b"plain")
             await s.client.send(stream_id, data, ends=True)
             assert (await s.client.answer(stream_id)).messages == [b"a" * 9999, b"plain"]
+
+    run(main)
+
+
+ACCEPTS = [("grpc-accept-encoding", "identity,gzip")]
+
+
+def test_compressed_answers_are_announced_and_marked_one_by_one():
+    async def handler(call):
+        assert call.use_gzip()
+        call.queue(b"plain")
+        call.queue_gzip(zlib.compress(b"squeezed", 1, 31))
+        await call.drain()
+
+    async def main():
+        async with served({"/t.S/Some": handler}) as peer:
+            answer = await peer.client.call("/t.S/Some", metadata=ACCEPTS)
+        assert answer.status == 0
+        assert answer.headers["grpc-encoding"] == "gzip"
+        body = bytes(answer.body)
+        assert body.startswith(message(b"plain"))
+        rest = body[len(message(b"plain")) :]
+        assert rest[0] == 1
+        assert int.from_bytes(rest[1:5], "big") == len(rest) - 5
+        assert zlib.decompress(rest[5:], 31) == b"squeezed"
+
+    run(main)
+
+
+@pytest.mark.parametrize("accepts", [[], [("grpc-accept-encoding", "identity,deflate")]])
+def test_a_peer_that_does_not_understand_gzip_gets_none(accepts):
+    async def handler(call):
+        assert not call.use_gzip()
+        with pytest.raises(RuntimeError, match="has not been told"):
+            call.queue_gzip(zlib.compress(b"squeezed", 1, 31))
+        call.queue(b"plain")
+
+    async def main():
+        async with served({"/t.S/Some": handler}) as peer:
+            answer = await peer.client.call("/t.S/Some", metadata=accepts)
+        assert answer.messages == [b"plain"]
+        assert "grpc-encoding" not in answer.headers
+
+    run(main)
+
+
+def test_compression_that_is_thought_of_too_late_is_refused():
+    async def handler(call):
+        call.queue(b"first")
+        while not call._stream.answered:  # until the header fields are out  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        assert not call.use_gzip()
+
+    async def main():
+        async with served({"/t.S/Some": handler}) as peer:
+            answer = await peer.client.call("/t.S/Some", metadata=ACCEPTS)
+        assert answer.status == 0
+        assert "grpc-encoding" not in answer.headers
 
     run(main)
 

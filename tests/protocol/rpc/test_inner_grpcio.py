@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import zlib
 
 import grpc
 import grpc.aio
@@ -40,6 +41,20 @@ async def total(call):
     await call.send(b"%d" % n_bytes)
 
 
+async def squeezed(call):
+    """Send back what comes, every second message compressed."""
+    assert call.use_gzip()
+    number = 0
+    while messages := await call.receive_many():
+        for body in messages:
+            number += 1
+            if number % 2:
+                call.queue_gzip(zlib.compress(body, 1, 31))
+            else:
+                call.queue(body)
+        await call.drain()
+
+
 async def pour(call):
     size, n_messages = map(int, (await call.receive() or b"").split())
     body = bytes(size)
@@ -52,6 +67,7 @@ HANDLERS = {
     "/t.S/Echo": echo,
     "/t.S/Total": total,
     "/t.S/Pour": pour,
+    "/t.S/Squeezed": squeezed,
     **HEALTH,
 }
 
@@ -212,6 +228,20 @@ def test_gzip_requests_are_understood(tmp_path):
         call = channel.unary_unary("/t.S/Upper")
         body = b"a" * 100_000
         assert await call(body, compression=grpc.Compression.Gzip) == body.upper()
+
+    with_channel(tmp_path, main)
+
+
+def test_compressed_messages_among_plain_ones_arrive_as_they_were(tmp_path):
+    bodies = [b"%d " % number * (number * 97 % 5000) for number in range(200)]
+
+    async def main(channel):
+        call = channel.stream_stream("/t.S/Squeezed")()
+        for body in bodies:
+            await call.write(body)
+        await call.done_writing()
+        assert [body async for body in call] == bodies
+        assert await call.code() is grpc.StatusCode.OK
 
     with_channel(tmp_path, main)
 

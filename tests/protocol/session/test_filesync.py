@@ -235,6 +235,54 @@ def test_others_have_their_turn_while_a_tree_is_sent() -> None:
     assert max(waits_s) < 2.0
 
 
+class AlwaysOn:
+    """A decision that is made."""
+
+    is_on = True
+
+    def sent(self, *counts: int, **times: float) -> None:
+        assert all(count >= 0 for count in counts)
+
+
+def test_compressed_files_arrive_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesync, "Squeeze", AlwaysOn)
+    noise = {f"noise/{n}": os.urandom(50_000) for n in range(20)}
+    text = {f"text/{n}": b"%d words " % n * 10_000 for n in range(20)}
+    tiny = {f"tiny/{n}": b"%d" % n for n in range(200)}
+    call = MemoryCall(metadata())
+    call.takes_gzip = True
+    receiver = Receiver()
+    session = Session({"context": MemoryTree({**noise, **text, **tiny, "empty": b""})})
+    assert asyncio.run(transfer(session, receiver, call)) is None
+    assert receiver.contents == {
+        path.encode(): data for path, data in {**noise, **text, **tiny, "empty": b""}.items()
+    }
+    # Noise and what is tiny are not worth it, and sent as they are.
+    assert len(text) <= call.n_gzip < len(text) + len(noise)
+    assert session.moved["context"].n_bytes == sum(
+        map(len, [*noise.values(), *text.values(), *tiny.values()])
+    )
+
+
+def test_a_daemon_that_does_not_understand_gzip_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesync, "Squeeze", AlwaysOn)
+    call = MemoryCall(metadata())
+    call.link_is_busy = True
+    receiver = Receiver()
+    tree = MemoryTree({"text": b"words " * 100_000})
+    assert asyncio.run(transfer(Session({"context": tree}), receiver, call)) is None
+    assert call.n_gzip == 0
+    assert receiver.contents == {b"text": b"words " * 100_000}
+
+
+def test_on_a_link_that_is_never_busy_nothing_is_compressed() -> None:
+    call = MemoryCall(metadata())
+    call.takes_gzip = True
+    tree = MemoryTree({f"{n}": b"words " * 500_000 for n in range(10)})
+    assert asyncio.run(transfer(Session({"context": tree}), Receiver(), call)) is None
+    assert call.n_gzip == 0
+
+
 # ------------------------------------------------------------------------ what goes wrong
 
 
