@@ -374,7 +374,7 @@ def test_a_peer_that_does_not_understand_gzip_gets_none(accepts):
 def test_compression_that_is_thought_of_too_late_is_refused():
     async def handler(call):
         call.queue(b"first")
-        while not call._stream.answered:  # until the header fields are out  # noqa: ASYNC110 - nothing tells
+        while not call._stream.answered:  # noqa: ASYNC110 - nothing tells that the header fields are out
             await asyncio.sleep(0)
         assert not call.use_gzip()
 
