@@ -82,8 +82,8 @@ class Call(Protocol):
         Costs a header field. False means that the daemon does not understand it.
         """
 
-    def is_link_busy(self) -> bool:
-        """Whether something is queued, and what was sent before it is still on its way to the daemon."""
+    def is_link_full(self) -> bool:
+        """Whether something is queued, and it is the network that does not take it."""
 
     def queue_gzip(self, message: bytes) -> None:
         """Add one message that is gzip already; only after `use_gzip` returned True."""

@@ -58,11 +58,10 @@ class ByteStream(Protocol):
 
 @runtime_checkable
 class KnowsItsLink(Protocol):
-    """A `ByteStream` that can tell how much of what was written is still on its way."""
+    """A `ByteStream` that can tell what holds it up."""
 
-    @property
-    def in_flight_bytes(self) -> int:
-        """Not acknowledged by the other machine."""
+    def is_link_full(self) -> bool:
+        """Whether it is the network."""
 
 
 def log_unexpected(method: str, error: Exception) -> None:
@@ -190,9 +189,9 @@ class ServedCall:
             self._stream.gzip = True
         return self._stream.gzip
 
-    def is_link_busy(self) -> bool:
-        """Whether something is queued, and what was sent before it is still on its way to the daemon."""
-        return self._outbox.n_bytes > 0 and self._serving.is_link_busy()
+    def is_link_full(self) -> bool:
+        """Whether something is queued, and it is the network that does not take it."""
+        return self._outbox.n_bytes > 0 and self._serving.is_link_full()
 
     def queue_gzip(self, message: bytes) -> None:
         """Add one message that is gzip already; only after `use_gzip` returned True."""
@@ -442,10 +441,9 @@ class _Serving:
 
     # --------------------------------------------------------------------- back-pressure
 
-    def is_link_busy(self) -> bool:
-        """Whether the link holds more than a frame; False when that is not known."""
-        stream = self._stream
-        return isinstance(stream, KnowsItsLink) and stream.in_flight_bytes > FRAME_BYTES
+    def is_link_full(self) -> bool:
+        """Whether the network holds up what was written; False when that is not known."""
+        return isinstance(self._stream, KnowsItsLink) and self._stream.is_link_full()
 
     def is_full(self, stream: HttpStream, mark_bytes: int = HIGH_WATER_BYTES) -> bool:
         """Whether a producer should wait: its own queue is long, or all together are."""

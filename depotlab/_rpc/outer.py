@@ -69,12 +69,10 @@ class OuterConnection:
         state = self._state
         return state.ended and not (state.refuses or self._n_unsent or self._failure)
 
-    @property
-    def in_flight_bytes(self) -> int:
-        """What was sent and the other machine has not acknowledged; 0 when that is not known."""
-        if isinstance(self._transport, SocketTransport | TlsTransport):
-            return self._transport.in_flight_bytes
-        return 0
+    def is_link_full(self) -> bool:
+        """Whether the network holds up what was sent; False when that is not known."""
+        transport = self._transport
+        return isinstance(transport, SocketTransport | TlsTransport) and transport.is_link_full()
 
     async def open(self, method: str, metadata: Iterable[tuple[str, str]]) -> None:
         """Begin a call. Waits for nothing but the socket.
@@ -284,10 +282,9 @@ class OuterCall:
         if n_bytes:  # an empty message would end the session
             await self._connection.send(wrap_head(n_bytes), pieces, n_bytes)
 
-    @property
-    def in_flight_bytes(self) -> int:
+    def is_link_full(self) -> bool:
         """See `OuterConnection`."""
-        return self._connection.in_flight_bytes
+        return self._connection.is_link_full()
 
     async def close(self) -> None:
         """Half-close, which is how a session says goodbye, and cancel. Can be called twice."""

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import socket
-import sys
-import termios
 from collections import deque
 from itertools import islice
 
+from depotlab._rpc.tcpinfo import LinkWatch
 from depotlab.errors import ConnectionLost
 
 __all__ = ["SocketTransport"]
@@ -27,7 +25,6 @@ READ_AHEAD = 2
 # Most pieces that one sendmsg takes (IOV_MAX of Linux and macOS is 1024).
 MOST_PIECES = 1000
 CLOSE_S = 1.0
-_SO_NWRITE = 0x1024  # of macOS; Python has no name for it. Source: xnu bsd/sys/socket.h
 
 
 class SocketTransport:
@@ -54,6 +51,7 @@ class SocketTransport:
         self._waiting_for_room = False  # the loop tells us when the kernel takes more
         self._writer: asyncio.Future[None] | None = None
         self._closed = False
+        self._link = LinkWatch(connected)
 
     async def read(self) -> bytes | None:
         """Return the next bytes, or None when the peer has closed, or we have.
@@ -96,15 +94,9 @@ class SocketTransport:
         if self._write_failure is not None or self._closed:
             raise self._lost(self._write_failure)
 
-    @property
-    def in_flight_bytes(self) -> int:
-        """What the kernel has taken and the other machine has not acknowledged; 0 on one machine."""
-        if self._socket.family == socket.AF_UNIX or self._closed:
-            return 0
-        if sys.platform == "darwin":
-            return self._socket.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
-        answer = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, bytes(4))
-        return int.from_bytes(answer, sys.byteorder)
+    def is_link_full(self) -> bool:
+        """Whether the network holds up what was written; see `LinkWatch`."""
+        return not self._closed and self._link.is_full()
 
     async def close(self) -> None:
         """Send what is left, for a moment at most, and close. Can be called twice."""

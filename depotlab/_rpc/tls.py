@@ -185,10 +185,9 @@ class TlsTransport:
                 raise self._lost(_reason(error)) from error
             await self._flush()
 
-    @property
-    def in_flight_bytes(self) -> int:
-        """As in `SocketTransport`; 0 when what is below does not know."""
-        return self._plain.in_flight_bytes if isinstance(self._plain, SocketTransport) else 0
+    def is_link_full(self) -> bool:
+        """As in `SocketTransport`; False when what is below does not know."""
+        return isinstance(self._plain, SocketTransport) and self._plain.is_link_full()
 
     async def close(self) -> None:
         """Say goodbye if it can be said at once, and close."""

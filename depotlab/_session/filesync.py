@@ -218,7 +218,7 @@ class _Transfer:
             in_thread = slow or squeezing
             turn = await asyncio.to_thread(self._look) if in_thread else self._look()
             slow = time.monotonic() - began_s - turn.squeezing_s > _SLOW_TURN_S
-            held_up = self._squeeze is not None and self._call.is_link_busy()
+            held_up = self._squeeze is not None and self._call.is_link_full()
             wire_bytes = self._queue(turn)
             await self._call.drain()
             if self._squeeze is not None:

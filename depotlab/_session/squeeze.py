@@ -32,9 +32,11 @@ GAIN_FACTOR = 1.2
 # A trial with less says nothing.
 TRIAL_BYTES = 64 << 10
 # How long to compress before it is compared again, and how much to send before it is tried again; both are
-# doubled each time, the first up to a limit.
+# doubled each time, the first up to a limit. After compressing for nothing the pause is longer: at least so many
+# times as long.
 ON_S, MOST_ON_S = 0.5, 4.0
 PAUSE_BYTES = 8 << 20
+PAUSE_FACTOR = 25
 
 # Shorter messages gain nothing.
 LEAST_BYTES = 512
@@ -115,7 +117,7 @@ class Squeeze:
                 self.is_on = True
                 self._on_s = min(2 * self._on_s, MOST_ON_S)
             else:
-                self._pause()
+                self._pause(int(PAUSE_FACTOR * self._on_s * speed))
         elif (
             held_up and self._paused_bytes <= 0 and speed <= min(STEADY_FACTOR * before, MOST_SPEED)
         ):
@@ -127,8 +129,8 @@ class Squeeze:
         if not is_fast or wire_bytes > WORTH_SHARE * plain_bytes:
             self._pause()
 
-    def _pause(self) -> None:
+    def _pause(self, least_bytes: int = 0) -> None:
         self.is_on = False
         self._on_s = ON_S
-        self._paused_bytes = self._pause_bytes
+        self._paused_bytes = max(self._pause_bytes, least_bytes)
         self._pause_bytes *= 2

@@ -79,10 +79,9 @@ class Tunnel:
         await self._stream.write(pieces)
         self.sent_bytes += sum(map(len, pieces))
 
-    @property
-    def in_flight_bytes(self) -> int:
-        """What was sent and the daemon's machine has not acknowledged; 0 when that is not known."""
-        return self._stream.in_flight_bytes if isinstance(self._stream, OuterCall) else 0
+    def is_link_full(self) -> bool:
+        """Whether the network holds up what was sent; False when that is not known."""
+        return isinstance(self._stream, OuterCall) and self._stream.is_link_full()
 
     async def close(self) -> None:
         """End the session."""

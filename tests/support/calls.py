@@ -24,7 +24,7 @@ class MemoryCall:
         peak_bytes: The most that was queued at one time.
         n_drained: How often `drain` was called.
         takes_gzip: Whether the far end understands compressed messages; they are inflated in `take`.
-        link_is_busy: What the call says of its link.
+        link_is_full: What the call says of its link.
         n_gzip: How many of them were queued.
     """
 
@@ -43,7 +43,7 @@ class MemoryCall:
         self._incoming: deque[bytes] = deque()
         self._outgoing: deque[bytes] = deque()
         self.takes_gzip = False
-        self.link_is_busy = False
+        self.link_is_full = False
         self.n_gzip = 0
         self._queued_bytes = 0
         self._peer_ended = False
@@ -83,8 +83,8 @@ class MemoryCall:
     def use_gzip(self) -> bool:
         return self.takes_gzip
 
-    def is_link_busy(self) -> bool:
-        return self.link_is_busy
+    def is_link_full(self) -> bool:
+        return self.link_is_full
 
     def queue_gzip(self, message: bytes) -> None:
         assert self.takes_gzip, "a compressed message for a far end that does not understand it"

@@ -267,7 +267,7 @@ def test_compressed_files_arrive_as_they_were(monkeypatch: pytest.MonkeyPatch) -
 def test_a_daemon_that_does_not_understand_gzip_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesync, "Squeeze", AlwaysOn)
     call = MemoryCall(metadata())
-    call.link_is_busy = True
+    call.link_is_full = True
     receiver = Receiver()
     tree = MemoryTree({"text": b"words " * 100_000})
     assert asyncio.run(transfer(Session({"context": tree}), receiver, call)) is None
@@ -275,7 +275,7 @@ def test_a_daemon_that_does_not_understand_gzip_gets_none(monkeypatch: pytest.Mo
     assert receiver.contents == {b"text": b"words " * 100_000}
 
 
-def test_on_a_link_that_is_never_busy_nothing_is_compressed() -> None:
+def test_on_a_link_that_is_never_full_nothing_is_compressed() -> None:
     call = MemoryCall(metadata())
     call.takes_gzip = True
     tree = MemoryTree({f"{n}": b"words " * 500_000 for n in range(10)})
