@@ -1,5 +1,6 @@
 """gRPC: the outer channel and the inner server. The only room that knows the gRPC library."""
 
+from depotlab._rpc.bytesmessages import Unwrapper
 from depotlab._rpc.call import Call, Handler, RpcFault, Status
 from depotlab._rpc.channel import Channel, Stream, call_once
 from depotlab._rpc.docker import docker_endpoint
@@ -32,6 +33,7 @@ __all__ = [
     "Status",
     "Stream",
     "Transport",
+    "Unwrapper",
     "call_once",
     "docker_endpoint",
     "endpoint_at",

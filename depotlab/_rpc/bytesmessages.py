@@ -113,4 +113,4 @@ class Unwrapper:
 
 
 def _wrong(what: str) -> ProtocolError:
-    return ProtocolError(f"The daemon sent {what} on the session stream.")
+    return ProtocolError(f"The daemon sent {what} in a stream of bytes.")

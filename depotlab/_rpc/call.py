@@ -67,6 +67,15 @@ class Call(Protocol):
     async def receive_many(self) -> list[bytes]:
         """Return all messages that have arrived, at least one; an empty list is the end."""
 
+    def keep_pieces(self) -> bool:
+        """Ask for `receive_pieces`, instead of all other ways to receive; False when messages are compressed."""
+
+    async def receive_pieces(self) -> list[memoryview]:
+        """Return bytes of messages as they come, cut anywhere, with their prefixes; an empty list is the end.
+
+        Saves two copies of everything. Only after `keep_pieces` returned True.
+        """
+
     def queue(self, *messages: bytes | bytearray | memoryview) -> None:
         """Add whole messages to the outgoing queue without waiting.
 

@@ -27,6 +27,7 @@ MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 5, 6
 
 HEAD = Struct(">HBBBL")  # length (16 high bits, 8 low bits), type, flags, stream
 HEAD_BYTES = HEAD.size
+LENGTH = Struct(">HB")
 SETTING = Struct(">HL")
 UINT32 = Struct(">L")
 TWO_UINT32 = Struct(">LL")

@@ -76,9 +76,11 @@ class Inbox:
 
     __slots__ = (
         "_any_compressed",
+        "_keeps_pieces",
         "_limit_bytes",
         "_missing",
         "_parts",
+        "_pieces",
         "_prefix",
         "_squeezed",
         "_tally",
@@ -103,13 +105,46 @@ class Inbox:
         self._parts: list[bytes | bytearray] = []
         self._missing = 0  # bytes of the current body that have not arrived
         self._squeezed = False  # the current body is compressed
+        self._keeps_pieces = False
+        self._pieces: list[memoryview] = []  # with prefixes, as they came
         self._any_compressed = False
 
     # ------------------------------------------------------------------------------ arriving
 
+    def keep_pieces(self) -> bool:
+        """From now on keep bytes as they come, for whom takes messages apart himself and saves two copies.
+
+        Returns:
+            False when a message is compressed: then all is as before.
+        """
+        if self.gzip or self._any_compressed:
+            return False
+        came: list[bytes | bytearray] = []
+        for body in self.ready:
+            came += (_PREFIX.pack(0, len(body)), body)
+        if self._missing:
+            n_bytes = sum(map(len, self._parts)) + self._missing
+            came += (_PREFIX.pack(0, n_bytes), *self._parts)
+        elif self._prefix:
+            came.append(self._prefix)
+        self.discard()
+        self._keeps_pieces = True
+        self._pieces = [memoryview(piece) for piece in came]
+        self._count(sum(map(len, came)))
+        return True
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self.ready or self._pieces)
+
     def feed(self, data: bytes, at: int, end: int) -> None:
         """Take the bytes `data[at:end]`; at the first mistake of the peer, set `fault` and stop."""
         if self.fault is not None:
+            return
+        if self._keeps_pieces:
+            self._pieces.append(memoryview(data)[at:end])
+            self._count(end - at)
             return
         if self._missing:
             if end - at < self._missing:
@@ -161,6 +196,7 @@ class Inbox:
     def discard(self) -> None:
         """Forget everything that is held."""
         self.ready.clear()
+        self._pieces = []
         self._count(-self.unread_bytes)
         self._drop_partial()
 
@@ -235,6 +271,12 @@ class Inbox:
             bodies.append(self.take())
             n_bytes += len(bodies[-1])
         return bodies
+
+    def take_pieces(self) -> list[memoryview]:
+        """Return what has come since `keep_pieces`, cut anywhere: prefixes are in it, and nothing is checked."""
+        pieces, self._pieces = self._pieces, []
+        self._count(-self.unread_bytes)
+        return pieces
 
     def _inflate(self, body: bytes) -> bytes:
         if not self.gzip:

@@ -128,16 +128,20 @@ class Connection(FrameReader):
             self._end_data()
 
     def _take_data(self, data: bytes, at: int, end: int) -> None:
-        n_bytes = end - at
-        self._data_missing -= n_bytes
-        self._count_received(self._data_stream, n_bytes)
+        self._data_missing -= end - at
+        self._take_run(data, [(at, end)], end - at)
+
+    def _take_run(self, data: bytes, spans: list[tuple[int, int]], n_bytes: int) -> None:
         stream = self._data_stream
         if stream is not None and not stream.gone:
+            for start, stop in spans:
+                stream.inbox.feed(data, start, stop)
+        self._count_received(stream, n_bytes)  # gives no credit for what is unread by now
+        if stream is not None and not stream.gone:
             inbox = stream.inbox
-            inbox.feed(data, at, end)
             if self.tally.partial_bytes > self._limits.partial_bytes and inbox.partial_bytes:
                 inbox.fail(Status.RESOURCE_EXHAUSTED, "too many large messages at once")
-            if inbox.ready or inbox.fault is not None:
+            if inbox.has_arrived or inbox.fault is not None:
                 self._touch(stream)
             elif stream.hungry:
                 self._give_credit(stream)
@@ -257,6 +261,13 @@ class Connection(FrameReader):
         bodies = stream.inbox.take_all()
         self._give_credit(stream)
         return bodies
+
+    def take_pieces(self, stream: HttpStream) -> list[memoryview]:
+        """Take what has come to an inbox that keeps pieces, and give credit for it."""
+        stream.hungry = False
+        pieces = stream.inbox.take_pieces()
+        self._give_credit(stream)
+        return pieces
 
     def wait(self, stream: HttpStream) -> None:
         """Note that a handler waits for a message and has taken all that are whole."""

@@ -166,6 +166,12 @@ class ClientConnection(FrameReader):
         if self._data_wanted:
             self._taken.append(memoryview(data)[at:end])
 
+    def _take_run(self, data: bytes, spans: list[tuple[int, int]], n_bytes: int) -> None:
+        self._take_padding(n_bytes)
+        if self._data_wanted:
+            view = memoryview(data)
+            self._taken += [view[start:stop] for start, stop in spans]
+
     def _take_padding(self, n_bytes: int) -> None:
         self._uncredited_bytes += n_bytes
         if self._uncredited_bytes > WINDOW_BYTES:

@@ -161,6 +161,21 @@ class ServedCall:
         self._serving.wake_writer()
         return messages
 
+    async def receive_pieces(self) -> list[memoryview]:
+        """Return bytes of messages as they come, cut anywhere, with their prefixes; an empty list is the end.
+
+        Only after `keep_pieces` returned True.
+        """
+        if not self._inbox.has_arrived and not await self._arrival():
+            return []
+        pieces = self._connection.take_pieces(self._stream)
+        self._serving.wake_writer()
+        return pieces
+
+    def keep_pieces(self) -> bool:
+        """Ask for `receive_pieces`, instead of all other ways to receive; False when messages are compressed."""
+        return self._inbox.keep_pieces()
+
     def queue(self, *messages: bytes | bytearray | memoryview) -> None:
         """Add whole messages to the outgoing queue without waiting.
 
@@ -233,7 +248,7 @@ class ServedCall:
     async def _arrival(self) -> bool:
         """Wait until a message is ready; False is the end."""
         inbox = self._inbox
-        while not inbox.ready:
+        while not inbox.has_arrived:
             if not self._open:
                 raise _ended()
             if inbox.fault is not None:

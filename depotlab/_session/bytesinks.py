@@ -190,18 +190,17 @@ class FileSink(ByteSink):
 class StreamSink(ByteSink):
     """A binary file object of the caller: it gets bytes as they come, and is never closed."""
 
-    may_block = True
-
     def __init__(self, stream: BinaryIO, limit_bytes: int | None = None) -> None:
         super().__init__(None, limit_bytes)
+        self.may_block = not _is_prompt(stream)
         self._stream = stream
         self._over = False
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest and not self._over:
-                rest = rest[self._write_some(rest) :]
+        # Joined: a call for each piece costs more than a copy of it.
+        rest = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        while rest and not self._over:
+            rest = rest[self._write_some(rest) :]
 
     def clear(self) -> None:
         """See `ByteSink`. It does not wait for a write that is under way: that may take for ever."""
@@ -239,6 +238,20 @@ class StreamSink(ByteSink):
             f"The {name} that an output goes to failed after {self.n_bytes} bytes, which it keeps: {reason}.",
             hint="give a path: a file appears only when it is complete",
         )
+
+
+def _is_prompt(stream: BinaryIO) -> bool:
+    """Whether a write does not wait for somebody else: memory, a file, or what throws it away."""
+    kind = type(stream)
+    if kind is io.BytesIO:
+        return True
+    if kind not in (io.FileIO, io.BufferedWriter, io.BufferedRandom):
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+        return stat.S_ISREG(found.st_mode) or os.path.samestat(found, Path(os.devnull).stat())
+    except (OSError, ValueError):  # closed, or not a file: the write will say so
+        return False
 
 
 class MemorySink(ByteSink):

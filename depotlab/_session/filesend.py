@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
 from depotlab._proto import filesync_pb2
-from depotlab._rpc import Call, Handler, RpcFault, Status
+from depotlab._rpc import Call, Handler, RpcFault, Status, Unwrapper
 from depotlab._session.bytesinks import ByteSink, FileSink, MemorySink, StreamSink
 from depotlab._session.service import Report
 from depotlab._transfer import Receiver, SenderFailed, Staging, TreeWriter, encode_error
@@ -239,8 +239,8 @@ class _Archive:
         self._metadata = _exporter_metadata(call.metadata)
         turns = _Turns(always_in_thread=sink.may_block)
         await turns.run(sink.open)
-        while messages := await call.receive_many():
-            for pieces in _in_turns([_content(message) for message in messages]):
+        async for contents in _contents(call):
+            for pieces in _in_turns(contents):
                 _check_limit(sink, pieces)
                 await turns.run(partial(sink.write, pieces))
         await turns.run(sink.end)
@@ -260,6 +260,19 @@ class _Archive:
         self._sink.clear()
         taken = self._sink.taken()
         return [f"{self._sink.n_bytes} bytes of an output went to {taken}."] if taken else []
+
+
+async def _contents(call: Call) -> AsyncIterator[list[memoryview]]:
+    """Yield the bytes that an archive consists of, as they come."""
+    if not call.keep_pieces():
+        while messages := await call.receive_many():
+            yield [_content(message) for message in messages]
+        return
+    unwrapper = Unwrapper()
+    while arrived := await call.receive_pieces():
+        yield unwrapper.feed(arrived)
+    if not unwrapper.is_between:
+        raise ProtocolError("The builder ended an output inside a message.")
 
 
 def _content(message: bytes) -> memoryview:

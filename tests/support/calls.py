@@ -26,6 +26,8 @@ class MemoryCall:
         takes_gzip: Whether the far end understands compressed messages; they are inflated in `take`.
         link_is_full: What the call says of its link.
         n_gzip: How many of them were queued.
+        keeps_pieces: Whether a handler may take messages apart itself.
+        cut_to: How many bytes of each burst it is given then, or None for all.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class MemoryCall:
         self.takes_gzip = False
         self.link_is_full = False
         self.n_gzip = 0
+        self.keeps_pieces = True
+        self.cut_to: int | None = None
         self._queued_bytes = 0
         self._peer_ended = False
         self._ended = False
@@ -67,6 +71,19 @@ class MemoryCall:
         messages = list(self._incoming)
         self._incoming.clear()
         return messages
+
+    def keep_pieces(self) -> bool:
+        return self.keeps_pieces
+
+    async def receive_pieces(self) -> list[memoryview]:
+        assert self.keeps_pieces
+        data = b"".join(
+            b"\0" + len(message).to_bytes(4, "big") + message
+            for message in await self.receive_many()
+        )
+        data = data[: self.cut_to]
+        # Cut anywhere, as a socket does.
+        return [memoryview(data)[at : at + 1009] for at in range(0, len(data), 1009)]
 
     def queue(self, *messages: bytes | bytearray | memoryview) -> None:
         for message in messages:

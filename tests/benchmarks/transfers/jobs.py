@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tarfile
 from collections import Counter
@@ -136,7 +137,10 @@ class UnchangedUpload:
 
 
 class Output:
-    """A result that is in the daemon's cache, sent to a new file or directory."""
+    """A result that is in the daemon's cache, sent to a new file or directory.
+
+    With `discard` only the first round, which does not count, keeps it.
+    """
 
     n_warm = 1
 
@@ -147,7 +151,10 @@ class Output:
         graph: str,
         arguments: Mapping[str, int],
         attrs: Mapping[str, str] | None = None,
+        discard: bool = False,
     ) -> None:
+        self._discard = discard
+        self._n_rounds = 0
         self._folder = place.folder
         self._kind = kind
         self._graph = graph
@@ -156,19 +163,21 @@ class Output:
 
     def renew(self) -> None:
         """The daemon keeps it."""
+        self._n_rounds += 1
 
     def before(self, side: str) -> None:
-        path = self._path(side)
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
+        if self._is_kept:
+            path = self._path(side)
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
 
     def task(self, side: str) -> Task:
         return Task(
             graph=self._graph,
             arguments=self._arguments,
             output=self._kind,
-            output_path=str(self._path(side)),
+            output_path=str(self._path(side)) if self._is_kept else os.devnull,
             output_attrs=self._attrs,
         )
 
@@ -181,6 +190,10 @@ class Output:
         if not theirs:
             return ["buildctl wrote nothing"]
         return compare("ours", theirs, ours)
+
+    @property
+    def _is_kept(self) -> bool:
+        return not self._discard or self._n_rounds <= self.n_warm
 
     def _path(self, side: str) -> Path:
         return self._folder / f"{side}.out"

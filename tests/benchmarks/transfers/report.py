@@ -62,7 +62,8 @@ between machines and hours; the ratios of one run are what counts.
   text of both compresses to a third.
 - Whether files are compressed on their way is decided during each transfer by how the link behaves. Where it says
   *ours without compression*, that is a third client in the same turns, which may not.
-- Outputs are in the daemon's cache before. `oci` is uncompressed, so that the daemon's gzip is not what is timed.
+- Outputs are in the daemon's cache before. `oci` is uncompressed, so that the daemon's gzip is not what is timed. What
+  is thrown away (written to `/dev/null`) was kept and compared in a round before those that are timed.
 
 ## Links
 

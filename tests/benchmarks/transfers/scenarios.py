@@ -66,9 +66,16 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         return partial(UnchangedUpload, tree=tree)
 
     def output(
-        kind: str, graph: str, attrs: dict[str, str] | None = None, **arguments: int
+        kind: str,
+        graph: str,
+        attrs: dict[str, str] | None = None,
+        *,
+        discard: bool = False,
+        **arguments: int,
     ) -> Callable[[Place], Job]:
-        return partial(Output, kind=kind, graph=graph, arguments=arguments, attrs=attrs)
+        return partial(
+            Output, kind=kind, graph=graph, arguments=arguments, attrs=attrs, discard=discard
+        )
 
     gib = 1024 // part
     plain = {"compression": "uncompressed"}
@@ -93,7 +100,18 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         Scenario("slow-repo", f"{dependencies}, cold", SLOW, 0.60, cold(repository), plain=True),
         Scenario("tar", "output `tar`, 1 GiB", UNIX, 0.90, output("tar", "big_file", n_mib=gib)),
         Scenario(
-            "oci", "output `oci`, 1 GiB", UNIX, 0.55, output("oci", "big_file", plain, n_mib=gib)
+            "oci",
+            "output `oci`, 1 GiB, received and thrown away",
+            UNIX,
+            0.55,
+            output("oci", "big_file", plain, discard=True, n_mib=gib),
+        ),
+        Scenario(
+            "oci-file",
+            "output `oci`, 1 GiB",
+            UNIX,
+            0.90,
+            output("oci", "big_file", plain, n_mib=gib),
         ),
         Scenario(
             "local",

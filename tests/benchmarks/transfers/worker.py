@@ -25,6 +25,7 @@ _BARE_MB = _memory_mb("VmRSS")  # before anything else is imported
 
 import hashlib  # noqa: E402
 import json  # noqa: E402
+import os  # noqa: E402
 import resource  # noqa: E402
 import time  # noqa: E402
 from typing import Any  # noqa: E402
@@ -46,7 +47,8 @@ def build(client: dl.Client, task: Task) -> tuple[dl.BuildResult, dict[str, floa
     target = task.state() if task.graph else dl.dockerfile(task.folder)
     output = None
     if task.output:
-        output = getattr(export, task.output)(task.output_path, **task.output_attrs)
+        to = open(os.devnull, "wb") if task.output_path == os.devnull else task.output_path  # noqa: SIM115
+        output = getattr(export, task.output)(to, **task.output_attrs)
     cpu_s = _cpu_s()
     began_s = time.perf_counter()
     result = client.build(target, output=output, progress="quiet")

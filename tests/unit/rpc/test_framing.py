@@ -245,6 +245,42 @@ def test_many_messages_of_any_kind_and_size_keep_their_order():
     ]
 
 
+@relaxed
+@given(
+    st.lists(st.binary(max_size=3000), max_size=20),
+    st.lists(st.integers(0, 40_000), max_size=12),
+    st.integers(0, 12),
+)
+def test_pieces_are_what_came_whenever_they_are_asked_for(bodies, cuts, n_before):
+    data = b"".join(map(message, bodies))
+    ends = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    tally = Tally()
+    inbox = Inbox(tally, limit_bytes=1 << 20)
+    pieces = []
+    asked = False
+    for number, (at, end) in enumerate(itertools.pairwise(ends)):
+        if number == n_before:
+            asked = inbox.keep_pieces()
+        inbox.feed(data, at, end)
+        if asked and number % 2:
+            pieces += inbox.take_pieces()
+    if not asked:
+        assert inbox.keep_pieces()
+    assert inbox.has_arrived == (inbox.unread_bytes > 0)
+    pieces += inbox.take_pieces()
+    assert b"".join(pieces) == data
+    assert (tally.unread_bytes, tally.partial_bytes, inbox.unread_bytes) == (0, 0, 0)
+
+
+def test_pieces_of_compressed_messages_are_not_given():
+    inbox = Inbox(Tally(), limit_bytes=100)
+    inbox.gzip = True
+    data = message(b"squeezed", flag=1)
+    inbox.feed(data, 0, len(data))
+    assert not inbox.keep_pieces()
+    assert len(inbox.ready) == 1
+
+
 def test_a_compressed_message_is_marked():
     tally = Tally()
     box = Outbox(tally)
