@@ -208,6 +208,35 @@ def test_a_file_object_gets_all_bytes_in_order(kind) -> None:
     assert not getattr(stream, "closed", False)
 
 
+def test_a_file_object_gets_what_comes_together_in_one_call() -> None:
+    stream = Silent()
+    calls = []
+    stream.write = lambda data: calls.append(bytes(data))  # type: ignore[method-assign]
+    StreamSink(stream).write([b"abc", memoryview(b"def")])
+    assert calls == [b"abcdef"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "null", "pipe", "other"])
+def test_only_what_waits_for_nobody_is_written_without_a_thread(tmp_path, kind: str) -> None:
+    ends = os.pipe()
+    streams = {
+        "memory": io.BytesIO(),
+        "file": (tmp_path / "file").open("wb"),
+        "null": open(os.devnull, "wb"),
+        "pipe": os.fdopen(ends[1], "wb"),
+        "other": Silent(),
+    }
+    try:
+        assert StreamSink(streams[kind]).may_block is (kind in ("pipe", "other"))
+        streams["file"].close()
+        assert StreamSink(streams["file"]).may_block, "the thread finds out that it is closed"
+    finally:
+        for stream in streams.values():
+            if stream is not streams["other"]:
+                stream.close()
+        os.close(ends[0])
+
+
 def test_a_file_object_is_flushed_once_in_the_end() -> None:
     stream = Silent()
     fill(StreamSink(stream))
@@ -225,7 +254,8 @@ def test_a_file_object_is_flushed_once_in_the_end() -> None:
 def test_a_file_object_that_fails_is_named_with_what_it_has(kind, words: str) -> None:
     sink = StreamSink(kind())
     with pytest.raises(SessionError, match=words):
-        sink.write(PIECES)
+        for piece in PIECES:
+            sink.write([piece])
 
 
 def test_a_file_object_that_fails_to_flush_is_an_error_too() -> None:
