@@ -222,7 +222,7 @@ def test_only_what_waits_for_nobody_is_written_without_a_thread(tmp_path, kind: 
     streams = {
         "memory": io.BytesIO(),
         "file": (tmp_path / "file").open("wb"),
-        "null": open(os.devnull, "wb"),
+        "null": Path(os.devnull).open("wb"),
         "pipe": os.fdopen(ends[1], "wb"),
         "other": Silent(),
     }
@@ -254,8 +254,7 @@ def test_a_file_object_is_flushed_once_in_the_end() -> None:
 def test_a_file_object_that_fails_is_named_with_what_it_has(kind, words: str) -> None:
     sink = StreamSink(kind())
     with pytest.raises(SessionError, match=words):
-        for piece in PIECES:
-            sink.write([piece])
+        [sink.write([piece]) for piece in PIECES]
 
 
 def test_a_file_object_that_fails_to_flush_is_an_error_too() -> None:
