@@ -222,7 +222,7 @@ def test_only_what_waits_for_nobody_is_written_without_a_thread(tmp_path, kind: 
     streams = {
         "memory": io.BytesIO(),
         "file": (tmp_path / "file").open("wb"),
-        "null": Path(os.devnull).open("wb"),
+        "null": Path(os.devnull).open("wb"),  # noqa: SIM115 - closed below
         "pipe": os.fdopen(ends[1], "wb"),
         "other": Silent(),
     }
