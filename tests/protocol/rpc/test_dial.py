@@ -539,3 +539,22 @@ def test_a_peer_that_does_not_read_is_no_slow_network(tmp_path, kind):
             assert not transport.is_link_full()
 
     run(main)
+
+
+def test_a_peer_that_says_goodbye_ends_the_reading(tmp_path):
+    folder = Authority().write(tmp_path, "localhost")
+
+    async def goodbye(reader, writer):
+        writer.close()  # with TLS's close_notify, as Go's `tls.Conn.Close` sends it
+        await writer.wait_closed()
+
+    async def main():
+        async with listening(goodbye, server_context(folder)) as address:
+            tls = TLS(ca=folder / "ca.pem", cert=folder / "cert.pem", key=folder / "key.pem")
+            transport = await dial(Endpoint(address, tls=tls))
+            with pytest.raises(LinkError):
+                async with asyncio.timeout(5):
+                    await transport.read()
+            await transport.close()
+
+    run(main)
