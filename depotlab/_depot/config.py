@@ -23,7 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from depotlab._depot.connect import DEFAULT_URL, Connect, check_token, check_url
+from depotlab._depot.address import DEFAULT_URL, check_token, check_url
+from depotlab._depot.connect import Connect
 from depotlab._depot.errors import NoToken
 from depotlab._depot.flatyaml import NotFlat, read_flat
 from depotlab._depot.oidc import PROVIDERS, Provider

@@ -12,21 +12,35 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 
+from depotlab._depot.address import DEFAULT_URL, check_token, check_url
 from depotlab._depot.agent import user_agent
-from depotlab._depot.errors import BadReply, DeadlineExceeded, DepotError, error_for
-from depotlab._depot.http1 import Answer, Http, HttpBroken, HttpMalformed, HttpUnreached
+from depotlab._depot.errors import (
+    BadReply,
+    DeadlineExceeded,
+    DepotError,
+    TlsFailed,
+    error_for,
+)
+from depotlab._depot.http1 import (
+    Answer,
+    Http,
+    HttpBroken,
+    HttpMalformed,
+    HttpUnreached,
+    HttpUntrusted,
+)
 from depotlab._depot.retry import Retry
 from depotlab._depot.wire import Envelopes, enveloped, http_error
-from depotlab.errors import UsageError
 
-__all__ = ["DEFAULT_URL", "Connect", "Message", "Method"]
+__all__ = ["Connect", "Message", "Method"]
 
-DEFAULT_URL = "https://api.depot.dev"
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 
@@ -94,8 +108,10 @@ class Connect:
         self._url = check_url(base_url)
         self._prefix = urlsplit(self._url).path.rstrip("/")
         self._token = check_token(token)
+        self._trust = trust
         self._retry = retry or Retry()
         self._http = Http(self._url, trust=trust)
+        self._owns_http = True
         self._random = random.Random()  # noqa: S311 - spreads pauses, protects nothing
 
     @property
@@ -107,8 +123,32 @@ class Connect:
         return f"Connect({self._url!r}{', token=•••' if self._token else ''})"
 
     def close(self) -> None:
-        """Close the connections. Harmless when called twice."""
-        self._http.close()
+        """Close the connections, unless they are another's. Harmless when called twice.
+
+        Calls still work after it, each over a connection of its own.
+        """
+        if self._owns_http:
+            self._http.close()
+
+    def with_token(self, token: str) -> Connect:
+        """Return a client of the same API with another token, which shares our connections."""
+        made = self.another(token=token)
+        made._http, made._owns_http = self._http, False  # noqa: SLF001 - it is one of us
+        return made
+
+    def another(self, *, token: str | None = None, retry: Retry | None = None) -> Connect:
+        """Return a client of the same API with connections of its own.
+
+        Args:
+            token: None is the same.
+            retry: None is the same.
+        """
+        return Connect(
+            self._url,
+            token=self._token if token is None else token,
+            trust=self._trust,
+            retry=retry or self._retry,
+        )
 
     async def unary(
         self, method: Method[ReplyT], request: Message, *, timeout_s: float = 30.0
@@ -119,6 +159,20 @@ class Connect:
             method: What to ask.
             request: The message of the method.
             timeout_s: For all tries and pauses together.
+
+        Raises:
+            DepotError: Of the class that fits, with the server's message.
+        """
+        reply, _ = await self.dated(method, request, timeout_s=timeout_s)
+        return reply
+
+    async def dated(
+        self, method: Method[ReplyT], request: Message, *, timeout_s: float = 30.0
+    ) -> tuple[ReplyT, datetime | None]:
+        """Do what `unary` does, and return also when the server says that it answered.
+
+        Returns:
+            The reply; and the server's clock in UTC, cut to whole seconds, or None if it did not say.
 
         Raises:
             DepotError: Of the class that fits, with the server's message.
@@ -157,7 +211,9 @@ class Connect:
     ) -> AsyncGenerator[ReplyT, None]:
         """Send messages and yield replies, as they come; never tried again.
 
-        On HTTP/1.1 the replies begin when the last request was sent, so this is for streams in one direction.
+        On HTTP/1.1 the replies begin when the last request was sent, so this is for streams in one direction: a
+        server's after one request, or a client's, whose one reply comes at its end. A server that answers before
+        that ends the sending.
         Leave it early only through `contextlib.aclosing`, which closes the connection.
 
         Args:
@@ -186,7 +242,9 @@ class Connect:
                     raise self._late(method.name, timeout_s or 0.0) from None
                 yield reply
 
-    async def _try(self, method: Method[ReplyT], data: bytes, left_s: float) -> ReplyT:
+    async def _try(
+        self, method: Method[ReplyT], data: bytes, left_s: float
+    ) -> tuple[ReplyT, datetime | None]:
         idle_s = 30.0 if method.idempotent else _MAX_IDLE_ONCE_S
         headers = self._headers("application/proto", left_s)
         try:
@@ -196,7 +254,8 @@ class Connect:
                 if answer.status != 200:
                     raise await self._refusal(answer, method.name)
                 _check_type(answer, "application/proto", method.name)
-                return _parsed(method, await answer.read(max_bytes=MAX_REPLY_BYTES))
+                reply = _parsed(method, await answer.read(max_bytes=MAX_REPLY_BYTES))
+                return reply, _date_of(answer)
         except (HttpUnreached, HttpBroken, HttpMalformed) as error:
             raise self._transport_error(error, method.name) from error
 
@@ -256,6 +315,13 @@ class Connect:
                 code="internal",
                 method=name,
             )
+        if isinstance(error, HttpUntrusted):
+            return TlsFailed(
+                f"{name}: {self._url} cannot be trusted: {error}.",
+                hint="check the address and this computer's clock; SSL_CERT_FILE names the authority of a private API",
+                code="unavailable",
+                method=name,
+            )
         verb = "cannot be reached" if isinstance(error, HttpUnreached) else "broke the connection"
         failed = error_for("unavailable", f"{self._url} {verb}: {error}", method=name)
         return self._clean(failed)
@@ -268,56 +334,26 @@ class Connect:
             method=name,
         )
 
+    def masked(self, text: str) -> str:
+        """Return a text without our token, should it be in there."""
+        if len(self._token) < _MIN_SECRET_CHARS:
+            return text
+        return text.replace(self._token, "•••")
+
     def _clean(self, error: DepotError) -> DepotError:
         """Cut our token out of what the server said, should it have said it back."""
-        if (
-            len(self._token) >= _MIN_SECRET_CHARS
-            and self._token in error.message + error.server_message
-        ):
-            error.message = error.message.replace(self._token, "•••")
-            error.server_message = error.server_message.replace(self._token, "•••")
-            error.args = (error.message,)
+        error.message = self.masked(error.message)
+        error.server_message = self.masked(error.server_message)
+        error.args = (error.message,)
         return error
 
 
-def check_url(url: str) -> str:
-    """Return the URL without a slash at its end.
-
-    Raises:
-        UsageError: It is no http or https URL with a host, or has a password in it.
-    """
+def _date_of(answer: Answer) -> datetime | None:
     try:
-        parts = urlsplit(url)
-        right = parts.scheme in ("http", "https") and bool(parts.hostname)
-        right = right and (parts.port is None or parts.port > 0)
-        right = right and not (parts.username or parts.password or parts.query or parts.fragment)
+        moment = parsedate_to_datetime(answer.headers.get("date", ""))
     except ValueError:
-        right = False
-    if not right or not url.isprintable() or " " in url:
-        # The URL is not repeated: it may have a password in it.
-        raise UsageError(
-            "The address of the Depot API is not an http or https URL without user, query and fragment.",
-            hint=f"set base_url= or DEPOT_API_URL to an address such as {DEFAULT_URL}",
-        )
-    return url.rstrip("/")
-
-
-def check_token(token: str) -> str:
-    """Return the token.
-
-    Raises:
-        UsageError: It holds a space, a line break or a character that is not ASCII.
-    """
-    if not isinstance(token, str) or (token and not _looks_sendable(token)):
-        raise UsageError(
-            "The token for Depot holds a space, a line break or another character that no token has.",
-            hint="copy it again, without line breaks and quotes",
-        )
-    return token
-
-
-def _looks_sendable(token: str) -> bool:
-    return token.isascii() and token.isprintable() and " " not in token
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _check_type(answer: Answer, wanted: str, name: str) -> None:

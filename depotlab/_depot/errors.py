@@ -21,6 +21,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "ResourceExhausted",
+    "TlsFailed",
     "Unauthenticated",
     "Unavailable",
     "error_for",
@@ -86,6 +87,12 @@ class ResourceExhausted(DepotError):
 
 class Unavailable(DepotError):
     """The API could not be reached, or said that it is down. Whether the call was obeyed is not known."""
+
+
+class TlsFailed(Unavailable):
+    """The API's certificate is not trusted, or what answers does not speak TLS. Trying again does not help."""
+
+    blame = "link"
 
 
 class DeadlineExceeded(DepotError, TimeoutError):

@@ -4,20 +4,27 @@ The client speaks first. A request is a head and a body, whose length is told or
 is the same the other way round. A connection may be used again when both were read to their ends. The peer may
 close a kept connection at any moment: then a request on it is lost, and nobody knows whether it was seen.
 
-Source: RFC 9112 sections 6, 7 and 9.
+Behind a proxy, a request to an http address goes to the proxy with the whole URL in it; to an https address the proxy
+is asked for a tunnel first, and TLS is spoken with the origin through it.
+
+Source: RFC 9112 sections 3.2.2, 6, 7 and 9; RFC 9110 section 9.3.6 (CONNECT).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-__all__ = ["Answer", "Http", "HttpBroken", "HttpMalformed", "HttpUnreached"]
+from depotlab._depot.proxies import HttpProxy, find_http_proxy
+
+__all__ = ["Answer", "Http", "HttpBroken", "HttpMalformed", "HttpUnreached", "HttpUntrusted"]
 
 _HEAD_BYTES = 64 * 1024
 _PIECE_BYTES = 64 * 1024
@@ -27,6 +34,10 @@ _MAX_IDLE_S = 30.0
 
 class HttpUnreached(Exception):
     """Nothing was sent: the peer cannot be reached, or its certificate is not trusted."""
+
+
+class HttpUntrusted(HttpUnreached):
+    """There was no agreement on TLS; most often, the peer's certificate is not trusted."""
 
 
 class HttpBroken(Exception):
@@ -124,9 +135,19 @@ class Http:
     Args:
         origin: `http://host:port` or `https://host`.
         trust: What certificates are checked against; None is the system's roots (and `SSL_CERT_FILE`).
+        environ: Names the proxy, if there is one; None is this process's.
+
+    Raises:
+        UsageError: The environment names a proxy that cannot be used.
     """
 
-    def __init__(self, origin: str, *, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        origin: str,
+        *,
+        trust: ssl.SSLContext | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         url = urlsplit(origin)
         self._secure = url.scheme == "https"
         self._host = url.hostname or ""
@@ -134,6 +155,9 @@ class Http:
         self._authority = url.netloc.rpartition("@")[2]
         self._trust = trust
         self._kept: list[_Link] = []
+        self._closed = False
+        environ = os.environ if environ is None else environ
+        self._proxy = find_http_proxy(self._host, self._port, secure=self._secure, environ=environ)
 
     @asynccontextmanager
     async def exchange(
@@ -177,14 +201,15 @@ class Http:
             yield answer
             done = sent and answer.finished and answer.keeps
         finally:
-            if done and len(self._kept) < _MAX_KEPT:
+            if done and not self._closed and len(self._kept) < _MAX_KEPT:
                 link.idle_since = time.monotonic()
                 self._kept.append(link)
             else:
                 link.writer.transport.abort()
 
     def close(self) -> None:
-        """Close what is kept. Harmless when called twice."""
+        """Close what is kept, and from now on keep nothing. Harmless when called twice."""
+        self._closed = True
         kept, self._kept = self._kept, []
         for link in kept:
             link.writer.transport.abort()
@@ -192,6 +217,10 @@ class Http:
     def _head(
         self, method: str, target: str, headers: Mapping[str, str], more: Iterable[tuple[str, str]]
     ) -> bytes:
+        if self._proxy is not None and not self._secure:
+            target = f"http://{self._authority}{target}"
+            if self._proxy.authorization:
+                more = (*more, ("proxy-authorization", self._proxy.authorization))
         lines = [f"{method} {target} HTTP/1.1", f"host: {self._authority}"]
         for name, value in (*headers.items(), *more):
             if not value.isprintable():
@@ -210,16 +239,56 @@ class Http:
             link.writer.transport.abort()
         try:
             if self._secure and self._trust is None:
-                self._trust = ssl.create_default_context()
-            streams = await asyncio.open_connection(
-                self._host,
-                self._port,
-                ssl=self._trust if self._secure else None,
-                limit=_HEAD_BYTES,
-            )
-        except (OSError, ssl.SSLError) as error:
+                places = (os.environ.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+                self._trust = _default_trust(*places)
+            if self._proxy is not None:
+                reader, writer = await self._through(self._proxy)
+            else:
+                reader, writer = await asyncio.open_connection(
+                    self._host,
+                    self._port,
+                    ssl=self._trust if self._secure else None,
+                    limit=_HEAD_BYTES,
+                )
+        except ssl.SSLCertVerificationError as error:
+            raise HttpUntrusted(
+                f"its certificate is not accepted: {error.verify_message}"
+            ) from error
+        except ssl.SSLError as error:
+            raise HttpUntrusted(f"TLS failed: {error.reason or error}") from error
+        except OSError as error:
             raise HttpUnreached(str(error) or type(error).__name__) from error
-        return _Link(*streams)
+        return _Link(reader, writer)
+
+    async def _through(self, proxy: HttpProxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the proxy, and through it where TLS is to be spoken with the origin itself."""
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port, limit=_HEAD_BYTES)
+        if not self._secure:
+            return reader, writer
+        assert self._trust is not None
+        try:
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            lines = [f"CONNECT {host}:{self._port} HTTP/1.1", f"host: {host}:{self._port}"]
+            if proxy.authorization:
+                lines.append(f"proxy-authorization: {proxy.authorization}")
+            writer.write("\r\n".join((*lines, "", "")).encode())
+            try:
+                answer = await _answer(reader)
+            except (HttpBroken, HttpMalformed) as error:
+                raise HttpUnreached(f"the proxy {proxy} does not answer as one: {error}") from error
+            if not 200 <= answer.status < 300:
+                raise HttpUnreached(f"the proxy {proxy} refused: HTTP {answer.status}")
+            await writer.start_tls(self._trust, server_hostname=self._host)
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return reader, writer
+
+
+@lru_cache(maxsize=4)
+def _default_trust(cert_file: str, cert_dir: str) -> ssl.SSLContext:
+    """The system's roots, or what these variables name. Reading them takes 30 ms, so it is done once."""
+    return ssl.create_default_context()
 
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:

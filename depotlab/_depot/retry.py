@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depotlab._depot.errors import DepotError, ResourceExhausted, Unavailable
+from depotlab._depot.errors import DepotError, ResourceExhausted, TlsFailed, Unavailable
 
 __all__ = ["Retry"]
 
@@ -47,7 +47,7 @@ class Retry:
             # Without a time to wait it is a quota, which waiting does not refill.
             if asked_s is None or error.http_status != 429:
                 return None
-        elif not isinstance(error, Unavailable):
+        elif not isinstance(error, Unavailable) or isinstance(error, TlsFailed):
             return None
         if asked_s is not None and asked_s > self.most_asked_s:
             return None

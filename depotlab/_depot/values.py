@@ -7,14 +7,12 @@ no harm: it reads as `unknown(17)`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from datetime import datetime
+from typing import Final, cast
 
+from depotlab._depot.reading import enum_name, moment_in
 from depotlab._proto import depot_core_pb2 as core
 from depotlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from google.protobuf.timestamp_pb2 import Timestamp
 
 __all__ = [
     "HARDWARE",
@@ -238,9 +236,9 @@ def read_project(message: core.Project) -> Project:
         name=message.name,
         organization_id=message.organization_id,
         region=message.region_id,
-        created_at=_moment(message.created_at) if message.HasField("created_at") else None,
+        created_at=moment_in(message, "created_at"),
         cache_policy=_policy(message.cache_policy) if message.HasField("cache_policy") else None,
-        hardware=_name(core.Hardware, message.hardware, "HARDWARE_"),
+        hardware=enum_name(core.Hardware, message.hardware, "HARDWARE_"),
     )
 
 
@@ -250,15 +248,12 @@ def read_build(message: core.Build) -> Build:
     def number(name: str) -> int | None:
         return getattr(message, name) if message.HasField(name) else None
 
-    def moment(name: str) -> datetime | None:
-        return _moment(getattr(message, name)) if message.HasField(name) else None
-
     return Build(
         id=message.build_id,
-        status=_name(core.Build.Status, message.status, "STATUS_"),
-        created_at=moment("created_at"),
-        started_at=moment("started_at"),
-        finished_at=moment("finished_at"),
+        status=enum_name(core.Build.Status, message.status, "STATUS_"),
+        created_at=moment_in(message, "created_at"),
+        started_at=moment_in(message, "started_at"),
+        finished_at=moment_in(message, "finished_at"),
         duration_s=number("build_duration_seconds"),
         saved_s=number("saved_duration_seconds"),
         n_cached_steps=number("cached_steps"),
@@ -268,7 +263,7 @@ def read_build(message: core.Build) -> Build:
 
 def read_organization(message: core.Organization) -> Organization:
     """Read an organization."""
-    created_at = _moment(message.created_at) if message.HasField("created_at") else None
+    created_at = moment_in(message, "created_at")
     return Organization(message.org_id, message.name, created_at)
 
 
@@ -292,20 +287,3 @@ def _policy(message: core.CachePolicy) -> CachePolicy:
     """Old servers fill only the bytes. A negative number would be none of our values; it reads as 0."""
     keep_gb = message.keep_gb or message.keep_bytes // GIGABYTE
     return CachePolicy(keep_gb=min(max(keep_gb, 0), 2**31 - 1), keep_days=max(message.keep_days, 0))
-
-
-def _name(enum: type[core.Hardware | core.Build.Status], number: int, prefix: str) -> str:
-    if not number:
-        return ""
-    try:
-        return enum.Name(number).removeprefix(prefix).lower()
-    except ValueError:
-        return f"unknown({number})"
-
-
-def _moment(message: Timestamp) -> datetime | None:
-    """The moment in UTC; None for one that no calendar has."""
-    try:
-        return message.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None

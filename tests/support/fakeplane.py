@@ -159,9 +159,11 @@ async def serving(
         yield plane
     finally:
         server.close()
+        await asyncio.sleep(0.01)  # connections that were just accepted get their task
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop lets go of aborted sockets in its next turn
 
 
 async def _request(reader: asyncio.StreamReader, connection: int) -> Asked | None:

@@ -1,0 +1,85 @@
+"""Values as plain tables of texts, for who shows them. Secrets are no column of any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from depotlab._depot.values import CachePolicy
+from depotlab.errors import UsageError
+
+__all__ = ["Table", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of texts.
+
+    Attributes:
+        columns: Their names.
+        rows: Each as long as `columns`.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __repr__(self) -> str:
+        return f"<table of {len(self.rows)} rows: {', '.join(self.columns)}>"
+
+    def __str__(self) -> str:
+        lines = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = (
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            for line in lines
+        )
+        return "\n".join(line.rstrip() for line in padded)
+
+
+def table(items: Iterable[Any], *, columns: tuple[str, ...] = ()) -> Table:
+    """Return values of one of our kinds as a table: a column for each attribute, a row for each value.
+
+    What holds several values, or a secret, is left out. Moments are in UTC.
+
+    Args:
+        items: Such as what `await api.projects.list()` gives.
+        columns: Only these attributes, in this order; empty is all.
+
+    Raises:
+        UsageError: They are no values of ours, or have no such attribute.
+
+    Example:
+        >>> table([CachePolicy(50, 14)]).rows
+        (('50', '14'),)
+    """
+    rows = list(items)
+    if not all(is_dataclass(row) and type(row) is type(rows[0]) for row in rows):
+        raise UsageError(
+            "table(items) takes values of one kind, such as projects.",
+            hint="for example table(await api.projects.list())",
+        )
+    shown = [f.name for f in fields(rows[0]) if f.repr] if rows else list(columns)
+    if unknown := [name for name in columns if name not in shown]:
+        raise UsageError(
+            f"columns={columns!r}: there is no {unknown[0]!r}.", hint=f"use {', '.join(shown)}"
+        )
+    names = columns or tuple(
+        name for name in shown if not any(isinstance(getattr(r, name), tuple) for r in rows)
+    )
+    return Table(names, tuple(tuple(_cell(getattr(r, name)) for name in names) for r in rows))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, CachePolicy):
+        return f"{value.keep_gb} GB, {value.keep_days} days"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return " ".join(str(value).split())
