@@ -6,6 +6,7 @@
 #   docker.io       a Docker Engine (20.10, with an old BuildKit), which the tests start privately
 #   podman          another engine to load images into, likewise
 #   openssh-server  the other end of ssh:// addresses, likewise
+#   nodejs, npm     get the official Depot clients, one of which runs on them
 #   iproute2        the bridge of that Docker Engine
 #   chromium, fonts render the notebook tests
 set -eu
@@ -17,6 +18,7 @@ command -v skopeo >/dev/null || missing="$missing skopeo"
 command -v dockerd >/dev/null || missing="$missing docker.io"
 command -v podman >/dev/null || missing="$missing podman"
 command -v sshd >/dev/null || missing="$missing openssh-server"
+command -v npm >/dev/null || missing="$missing nodejs npm"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v chromium >/dev/null || missing="$missing chromium fonts-dejavu-core"
 [ -z "$missing" ] && exit 0

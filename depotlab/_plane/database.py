@@ -1,0 +1,136 @@
+"""One SQLite file: how it is opened, its tables, and one transaction at a time.
+
+Everything runs on the plane's event loop. A write takes some ten microseconds, because the log is
+written ahead and not forced to disk: after a power cut the newest builds may be missing, never half
+there. Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from depotlab.errors import EngineError
+
+__all__ = ["Database"]
+
+_VERSION = 1
+# Instants are integers, nanoseconds since 1970 in UTC: BuildKit's log records differ in nothing else.
+_SCHEMA = """
+CREATE TABLE organizations (organization_id TEXT PRIMARY KEY, name TEXT, created_ns INTEGER) STRICT;
+CREATE TABLE users (user_id TEXT PRIMARY KEY, name TEXT, created_ns INTEGER) STRICT;
+CREATE TABLE projects (
+    project_id TEXT PRIMARY KEY, organization_id TEXT, name TEXT, region_id TEXT, created_ns INTEGER UNIQUE,
+    keep_gb INTEGER, keep_days INTEGER, hardware INTEGER) STRICT;
+CREATE TABLE tokens (
+    token_id TEXT PRIMARY KEY, kind TEXT, hash BLOB, owner_id TEXT, project_id TEXT, build_id TEXT,
+    description TEXT, created_ns INTEGER, expires_ns INTEGER) STRICT;
+CREATE INDEX tokens_of_project ON tokens (project_id, kind);
+CREATE INDEX tokens_of_build ON tokens (build_id);
+CREATE TABLE trust_policies (
+    trust_policy_id TEXT PRIMARY KEY, project_id TEXT, provider TEXT, owner TEXT, name TEXT,
+    created_ns INTEGER) STRICT;
+CREATE TABLE builds (
+    build_id TEXT PRIMARY KEY, project_id TEXT, created_ns INTEGER UNIQUE, started_ns INTEGER,
+    finished_ns INTEGER, status TEXT, error TEXT, note TEXT, cancels_ns INTEGER, options BLOB,
+    share TEXT UNIQUE) STRICT;
+CREATE INDEX builds_of_project ON builds (project_id, created_ns);
+CREATE INDEX builds_by_status ON builds (status);
+CREATE TABLE steps (
+    step INTEGER PRIMARY KEY, build_id TEXT, digest TEXT, name TEXT, started_ns INTEGER,
+    completed_ns INTEGER, cached INTEGER, error TEXT, UNIQUE (build_id, digest)) STRICT;
+CREATE INDEX steps_that_ran ON steps (digest, step) WHERE cached = 0 AND completed_ns IS NOT NULL;
+CREATE TABLE logs (
+    log INTEGER PRIMARY KEY, build_id TEXT, digest TEXT, at_ns INTEGER, stream INTEGER, message BLOB,
+    UNIQUE (build_id, digest, at_ns, stream, message)) STRICT;
+CREATE TABLE contexts (
+    build_id TEXT, target TEXT, filename TEXT, contents TEXT, PRIMARY KEY (build_id, target, filename)
+    ) STRICT;
+CREATE TABLE pushes (
+    push_id TEXT PRIMARY KEY, build_id TEXT, tag TEXT, started_ns INTEGER, finished_ns INTEGER,
+    error TEXT) STRICT;
+"""
+
+
+class Database:
+    """An open file. Call `close` at the end.
+
+    Args:
+        path: Created, for its owner only, when it is missing.
+        now_ns: The clock.
+
+    Raises:
+        EngineError: The file cannot be opened, or a newer version of this library wrote it.
+    """
+
+    def __init__(self, path: Path, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._now_ns = now_ns
+        self._last_ns = 0
+        try:
+            # The files beside it, -wal and -shm, get the mode of this one.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with contextlib.ExitStack() as stack:
+                self._file = sqlite3.connect(path, isolation_level=None)
+                stack.callback(self._file.close)
+                self._prepare(path)
+                stack.pop_all()
+        except (OSError, sqlite3.Error) as error:
+            raise EngineError(
+                f"The plane's database {path} cannot be used: {error}.",
+                hint="choose another state folder, or move this file away",
+            ) from error
+
+    def _prepare(self, path: Path) -> None:
+        self._file.row_factory = sqlite3.Row
+        self._file.execute("PRAGMA journal_mode = WAL")
+        self._file.execute("PRAGMA synchronous = NORMAL")
+        version: int = self._file.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._file.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        if version > _VERSION:
+            raise EngineError(
+                f"The plane's database {path} was written by a newer version of depotlab.",
+                hint="update depotlab, or choose another state folder",
+            )
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._file.close()
+
+    def now_ns(self) -> int:
+        """Return the time, later than at every call before, so that it can order and page rows."""
+        self._last_ns = max(self._now_ns(), self._last_ns + 1)
+        return self._last_ns
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Return what a query finds."""
+        return self._file.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """Return the first row that a query finds, if any."""
+        found: sqlite3.Row | None = self._file.execute(sql, values).fetchone()
+        return found
+
+    def change(self, sql: str, *values: object) -> int:
+        """Run one statement; return how many rows it changed."""
+        return self._file.execute(sql, values).rowcount
+
+    def change_many(self, sql: str, rows: list[tuple[object, ...]]) -> None:
+        """Run one statement for each row of values."""
+        if rows:
+            self._file.executemany(sql, rows)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the body happens, or nothing of it. The body does not wait for anything."""
+        self._file.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._file.execute("ROLLBACK")
+            raise
+        self._file.execute("COMMIT")
