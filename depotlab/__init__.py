@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from depotlab._oci import Layout as OciLayout
     from depotlab._rpc import TLS
     from depotlab._verbs import Build, BuildResult
-    from depotlab.client import Client, connect, local, verify_reproducible
+    from depotlab.client import (
+        Client,
+        connect,
+        depot,
+        depot_config,
+        local,
+        verify_reproducible,
+    )
     from depotlab.frontend import Dockerfile, dockerfile
 
 __version__ = "0.1.0.dev0"
@@ -44,6 +51,8 @@ __all__ = [
     "cache",
     "connect",
     "context",
+    "depot",
+    "depot_config",
     "dockerfile",
     "errors",
     "export",
@@ -72,6 +81,8 @@ _HOMES = {
     "cache": ("depotlab.cache", ""),
     "connect": ("depotlab.client", "connect"),
     "context": ("depotlab._contexts", "context"),
+    "depot": ("depotlab.client", "depot"),
+    "depot_config": ("depotlab.client", "depot_config"),
     "dockerfile": ("depotlab.frontend", "dockerfile"),
     "errors": ("depotlab.errors", ""),
     "export": ("depotlab.export", ""),

@@ -1,7 +1,8 @@
-"""The `depotlab` command: provide, start, look at and stop the engine on this computer.
+"""The `depotlab` command: provide, start, look at and stop the engine on this computer; run a Depot here.
 
 May import: everything below. Exit codes: 0 done; 1 it failed, or `doctor` found what stops the
-engine; 2 the command line is wrong; 3 the engine does not run (`status`, `logs`); 130 interrupted.
+engine; 2 the command line is wrong; 3 what was asked about does not run (`status`, `logs`, `up --status`); 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from depotlab._plane import command
 from depotlab.errors import DepotlabError
 
 __all__ = ["main"]
@@ -49,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="depotlab", description="Build container images: the engine on this computer."
+        prog="depotlab",
+        description="Build container images: the engine, and a Depot, on this computer.",
     )
     parser.add_argument("--version", action="version", version=f"depotlab {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -60,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _state_option(doctor)
     doctor.set_defaults(do=_doctor)
+
+    command.add_parser(commands)
 
     engine = commands.add_parser("engine", help="the engine on this computer")
     verbs = engine.add_subparsers(metavar="VERB", required=True)

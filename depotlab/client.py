@@ -16,15 +16,19 @@ from depotlab._verbs import (
     Build,
     BuildResult,
     Caches,
+    DepotConfig,
     OciLayouts,
     Opened,
     Outputs,
     Platforms,
     Reproducibility,
+    Save,
     Secrets,
     SshAgents,
     Target,
+    find_depot,
     open_builder,
+    open_depot,
     open_local,
     prepare,
     start,
@@ -32,11 +36,11 @@ from depotlab._verbs import (
 from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Worker
 from depotlab.widgets import ProgressMode
 
-__all__ = ["Client", "connect", "local", "verify_reproducible"]
+__all__ = ["Client", "connect", "depot", "depot_config", "local", "verify_reproducible"]
 
 
 class Client:
-    """A connection to one builder. Made by `depotlab.connect` or `depotlab.local`.
+    """A connection to one builder. Made by `depotlab.connect`, `depotlab.depot` or `depotlab.local`.
 
     It can be shared between threads and used for many builds, one after another or at the same time. Close it,
     or use it in a `with` block; the process's exit closes it too.
@@ -44,17 +48,17 @@ class Client:
 
     def __init__(self, opened: Opened) -> None:
         self._builder = opened.builder
-        self._engine = opened.engine
+        self._opened = opened
 
     @property
     def address(self) -> str:
-        """Where the daemon is, such as `unix:///run/buildkit/buildkitd.sock`."""
-        return self._builder.endpoint.address
+        """Where the daemon is, such as `unix:///run/buildkit/buildkitd.sock`; of Depot, where its API is."""
+        return self._builder.address
 
     @property
     def registry(self) -> str | None:
-        """`localhost:PORT` of the registry that runs beside the embedded engine, else None."""
-        return self._engine.registry if self._engine is not None else None
+        """`HOST:PORT` of the registry that runs beside the embedded engine, or a Depot on this computer; else None."""
+        return self._opened.registry
 
     def build(
         self,
@@ -64,6 +68,7 @@ class Client:
         tags: str | Sequence[str] | None = None,
         push: bool = False,
         load: bool | str = False,
+        save: Save = False,
         platform: Platforms = None,
         no_cache: bool = False,
         secrets: Secrets = None,
@@ -94,6 +99,8 @@ class Client:
             push: With `tags`: push them to their registries.
             load: Load the image into the Docker Engine (or podman) of this computer, called `tags`; text is
                 the address of another engine, such as `tcp://10.0.0.7:2375`.
+            save: Keep the image at Depot, under the id of the build; text or a list are more tags for it there. Only
+                with builders of `depotlab.depot`.
             platform: To build for, as `linux/arm64`; several make one image for all. The builder's own when left out.
             no_cache: Run every step again; cache mounts start empty.
             secrets: By id: `depotlab.secret.env("TOKEN")`, `.file(path)`, or the value itself.
@@ -132,6 +139,7 @@ class Client:
             tags=tags,
             push=push,
             load=load,
+            save=save,
             platform=platform,
             no_cache=no_cache,
             secrets=secrets,
@@ -158,6 +166,7 @@ class Client:
         tags: str | Sequence[str] | None = None,
         push: bool = False,
         load: bool | str = False,
+        save: Save = False,
         platform: Platforms = None,
         no_cache: bool = False,
         secrets: Secrets = None,
@@ -186,6 +195,7 @@ class Client:
             tags=tags,
             push=push,
             load=load,
+            save=save,
             platform=platform,
             no_cache=no_cache,
             secrets=secrets,
@@ -275,8 +285,7 @@ class Client:
     def close(self) -> None:
         """Close the connection; running builds end. An embedded engine stops when nobody uses it any more."""
         portal().run(self._builder.close())
-        if self._engine is not None:
-            self._engine.close()
+        self._opened.release()
 
     def __enter__(self) -> Self:
         return self
@@ -337,6 +346,76 @@ def local(*, state_dir: str | Path | None = None, auth: Auth = None) -> Client:
         client.close()
         raise
     return client
+
+
+def depot(
+    project: str | None = None,
+    *,
+    local: bool | str | Path = False,
+    token: str | None = None,
+    organization: str | None = None,
+    build: str | None = None,
+    machine: str | None = None,
+    timeout_s: float = 300.0,
+    url: str | None = None,
+    auth: Auth = None,
+) -> Client:
+    """Make a client that builds on Depot machines.
+
+    Each build is registered, gets a machine, and is finished with what it came to; between builds nothing is held
+    and nothing costs. Token, project and address are found as the `depot` command line finds them;
+    `depotlab.depot_config()` shows what was found where.
+
+    Args:
+        project: Id of the project to build in.
+        local: Build on a Depot on this computer, with no account and no network: the one that `depotlab up` runs, or
+            one that runs as long as this process needs it. A path is the folder of its state. Needs the extra `plane`.
+        token: Of an organization, a user or the project.
+        organization: Id; owns projects that are made.
+        build: Id of a build that somebody else has registered, to be continued; `token` is then that build's.
+        machine: Build everything on this architecture, as `linux/arm64`; that of the platform when left out.
+        timeout_s: For getting a machine.
+        url: Address of the API.
+        auth: Registry credentials for all builds, `{host: (user, password)}`.
+
+    Raises:
+        NoToken: There is no token; the message says the three ways to get one.
+        UsageError: A value cannot be used.
+
+    Example:
+        >>> with dl.depot() as bk:  # doctest: +SKIP
+        ...     bk.build(dl.dockerfile("."), tags="ghcr.io/me/app:1", push=True)
+    """
+    return Client(
+        portal().run(
+            open_depot(
+                token=token,
+                project=project,
+                organization=organization,
+                build=build,
+                url=url,
+                machine=machine,
+                timeout_s=timeout_s,
+                auth=auth,
+                local=local,
+            )
+        )
+    )
+
+
+def depot_config(context: str | Path | None = None) -> DepotConfig:
+    """Find the token, project, organization and address that a build on Depot would use, and where each was found.
+
+    A notebook shows it as a table. The token is never shown.
+
+    Args:
+        context: Folder where the search for a project's file begins; the working directory when left out.
+
+    Raises:
+        UsageError: A value cannot be used.
+        ContextError: A file that is there and cannot be read.
+    """
+    return portal().run(find_depot(context=context))
 
 
 def verify_reproducible(

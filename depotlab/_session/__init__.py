@@ -8,6 +8,7 @@ from depotlab._session.credentials import Credentials
 from depotlab._session.dockerconfig import find_credentials
 from depotlab._session.filesend import FileSend
 from depotlab._session.filesync import Moved
+from depotlab._session.manifests import Manifest, Manifests
 from depotlab._session.secrets import Secrets
 from depotlab._session.service import Report, Service
 from depotlab._session.session import Session
@@ -19,6 +20,8 @@ __all__ = [
     "ContentStores",
     "Credentials",
     "FileSend",
+    "Manifest",
+    "Manifests",
     "MemoryTree",
     "Moved",
     "Report",

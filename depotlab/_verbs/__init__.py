@@ -1,7 +1,10 @@
 """What the two faces share: requests checked in the caller's line, and builds run on the I/O thread."""
 
+from depotlab._depot import DepotConfig
 from depotlab._verbs.builder import Answer, Builder
-from depotlab._verbs.open import Opened, open_builder, open_local
+from depotlab._verbs.depot import find_depot
+from depotlab._verbs.depotfacts import DepotFacts
+from depotlab._verbs.open import AnyBuilder, Opened, open_builder, open_depot, open_local
 from depotlab._verbs.reproducible import (
     Reproducibility,
     verify_reproducible,
@@ -15,6 +18,7 @@ from depotlab._verbs.request import (
     OciLayouts,
     Outputs,
     Platforms,
+    Save,
     Secrets,
     SshAgents,
     Target,
@@ -26,6 +30,7 @@ from depotlab._verbs.running import start
 
 __all__ = [
     "Answer",
+    "AnyBuilder",
     "Attest",
     "Auth",
     "Build",
@@ -33,16 +38,21 @@ __all__ = [
     "BuildResult",
     "Builder",
     "Caches",
+    "DepotConfig",
+    "DepotFacts",
     "OciLayouts",
     "Opened",
     "Outputs",
     "Platforms",
     "Reproducibility",
+    "Save",
     "Secrets",
     "SshAgents",
     "Target",
     "check_auth",
+    "find_depot",
     "open_builder",
+    "open_depot",
     "open_local",
     "prepare",
     "start",

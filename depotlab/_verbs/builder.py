@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +12,7 @@ from depotlab._contexts import Directory, Files
 from depotlab._docker import DockerEngine, EnginePlan, RegistryLogin, plan_for_engine
 from depotlab._rpc import Channel, Endpoint
 from depotlab._session import Credentials, Session, find_credentials
+from depotlab._verbs.depotfacts import DepotFacts
 from depotlab._verbs.dockerfile import (
     DockerfileRequest,
     dockerfile_request,
@@ -23,6 +23,7 @@ from depotlab._verbs.graphs import GraphBuild, parse_platforms
 from depotlab._verbs.loading import Loading, engine_to_load
 from depotlab._verbs.request import BuildRequest, check_locals
 from depotlab._verbs.serving import Offer, Served
+from depotlab._verbs.watched import Feed, watched
 from depotlab.buildkit import (
     Attempt,
     Bridge,
@@ -41,16 +42,14 @@ from depotlab.buildkit import (
 )
 from depotlab.cache import Note
 from depotlab.errors import (
-    BuildCanceled,
-    BuildTimeout,
     ConnectionLost,
     DepotlabError,
-    StepFailed,
+    UsageError,
 )
 from depotlab.export import Artifact, Output
 from depotlab.frontend import Dockerfile
 from depotlab.llb import Definition, ImageConfig, Platform, parse_reference
-from depotlab.progress import BuildEnded, BuildStarted, Fold, Phase, WarningRaised
+from depotlab.progress import Fold, WarningRaised
 
 __all__ = ["Answer", "Builder"]
 
@@ -65,6 +64,7 @@ class Answer:
         definition: The graph that was sent (for the first platform), None for a Dockerfile.
         artifacts: What outputs became that came to this machine, by their position.
         loaded: Names, or the id, of the image in the engine that it was loaded into.
+        depot: What Depot knows of the build, when it was built there.
     """
 
     ref: str
@@ -72,6 +72,7 @@ class Answer:
     definition: Definition | None
     artifacts: Mapping[int, Artifact] = field(default_factory=dict)
     loaded: tuple[str, ...] = ()
+    depot: DepotFacts | None = None
 
 
 class Builder:
@@ -112,6 +113,23 @@ class Builder:
         await self._channel.ready(timeout_s=usual_s if timeout_s is None else timeout_s)
         return self._channel
 
+    @property
+    def address(self) -> str:
+        """Where the daemon is."""
+        return self.endpoint.address
+
+    def check(self, request: BuildRequest) -> None:
+        """Refuse what only other builders can do.
+
+        Raises:
+            UsageError: `save=` is asked for.
+        """
+        if request.save:
+            raise UsageError(
+                "save= keeps an image at Depot, and this builder is not there.",
+                hint="build with depotlab.depot(), or push the image: tags=..., push=True",
+            )
+
     async def info(self) -> DaemonInfo:
         """Ask for the version."""
         return await daemon_info(await self.connect())
@@ -144,38 +162,10 @@ class Builder:
             BuildTimeout: `timeout_s` is over; the build was cancelled on the daemon.
             DepotlabError: The build failed.
         """
-        fold.feed([BuildStarted(time.time_ns(), request.title, self.where)])
-        try:
-            async with asyncio.timeout(request.timeout_s) as limit:
-                answer = await self._build(request, fold)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            assert request.timeout_s is not None
-            error = BuildTimeout(
-                f"The build took longer than {request.timeout_s:g} s and was cancelled.",
-                timeout_s=request.timeout_s,
-                hint="finished steps are in the cache; raise timeout_s= and build again",
-            )
-            _end(fold, Phase.CANCELED, error.message)
-            raise error from None
-        except asyncio.CancelledError:
-            _end(fold, Phase.CANCELED)
-            raise
-        except BuildCanceled as error:
-            _end(fold, Phase.CANCELED, error.message)
-            raise
-        except StepFailed as error:
-            _complete(error, fold)
-            _end(fold, Phase.FAILED)  # the failed step says it all
-            raise
-        except Exception as error:
-            _end(fold, Phase.FAILED, str(error).splitlines()[0] if str(error) else repr(error))
-            raise
-        _end(fold, Phase.SUCCEEDED)
-        return answer
+        return await watched(self.run(request, fold.feed), request, fold, where=self.where)
 
-    async def _build(self, request: BuildRequest, fold: Fold) -> Answer:
+    async def run(self, request: BuildRequest, feed: Feed) -> Answer:
+        """Run one build without its first and last event, for who tells them himself."""
         auth = {**self._auth, **request.auth}
         plan = await self._plan(request)
         graph: GraphBuild | None = None
@@ -193,7 +183,9 @@ class Builder:
             check_locals(graph.folders)
             stores = {f"oci:{name}": layout for name, layout in request.stores.items()}
             offer = Offer(graph.folders, {}, stores)
-            spec = SolveSpec(ref="", run=graph.run, plan=graph.plan)
+            # The daemon compares it with what the result says, and would else warn of any but its own.
+            attrs = {"platform": request.platform} if request.platforms else {}
+            spec = SolveSpec(ref="", run=graph.run, plan=graph.plan, attrs=attrs)
         spec = replace(
             spec,
             attrs={**plan.frontend_attrs, **spec.attrs} if spec.frontend else spec.attrs,
@@ -203,12 +195,12 @@ class Builder:
             attests=request.attests,
             source_date_epoch=request.source_date_epoch,
         )
-        _remark(fold, request.cache_imports.notes)
+        _remark(feed, request.cache_imports.notes)
         attempts = _Attempts(
             request, spec, offer, plan.outputs, auth, self._engine_to_load(request)
         )
         try:
-            solved = await solve_with_retry(self.connect, attempts.make, fold.feed)
+            solved = await solve_with_retry(self.connect, attempts.make, feed)
             loaded = await attempts.loaded()
             artifacts, notes = await attempts.served.commit(solved.response)
         except BaseException as error:
@@ -216,8 +208,8 @@ class Builder:
             if refused is not None:
                 raise refused from error
             raise
-        _remark(fold, notes)
-        _remark(fold, [Note(w) for a in artifacts.values() for w in a.warnings])
+        _remark(feed, notes)
+        _remark(feed, [Note(w) for a in artifacts.values() for w in a.warnings])
         response = dict(solved.response)
         if plan.pushes:
             pushed = await self._push(plan.pushes, auth)
@@ -385,26 +377,9 @@ def _login(name: str, auth: Mapping[str, Credentials]) -> RegistryLogin:
     return RegistryLogin(found.username, found.password, found.identity_token, found.registry_token)
 
 
-def _remark(fold: Fold, notes: Iterable[Note]) -> None:
+def _remark(feed: Feed, notes: Iterable[Note]) -> None:
     warnings = [
         WarningRaised("", 1, note.message, (note.hint,) if note.hint else ()) for note in notes
     ]
     if warnings:
-        fold.feed(warnings)
-
-
-def _end(fold: Fold, phase: Phase, error: str = "") -> None:
-    fold.feed([BuildEnded(time.time_ns(), phase, error)])
-
-
-def _complete(error: StepFailed, fold: Fold) -> None:
-    """Add what the progress knows to what the daemon said: the step's name and its last lines."""
-    snapshot = fold.snapshot(at_ns=time.time_ns())
-    step = next((s for s in snapshot.steps if error.vertex in (s.digest, *s.members)), None)
-    if step is None and len(snapshot.failed) == 1:
-        # Daemons rename a vertex when its op also occurs with ignore-cache.
-        step = snapshot.failed[0]
-    if step is not None:
-        error.step = step.name
-        error.log_tail = tuple(line.text for line in step.log.lines(20))
-        error.message = f"The step {step.name!r} failed with exit code {error.exit_code}."
+        feed(warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -9,14 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depotlab import _local as engine_room
+from depotlab._depot import machines_for
 from depotlab._docker import DockerEngine, find_docker
+from depotlab._plane import PlaneLease, lease_plane
 from depotlab._rpc import DEFAULT_ADDRESS, TLS, Endpoint, docker_endpoint, endpoint_at
 from depotlab._session import Credentials
 from depotlab._verbs.builder import Builder
+from depotlab._verbs.depot import DepotBuilder, depot_here, find_depot
 from depotlab._verbs.request import Auth, check_auth
 from depotlab.errors import LinkError, UsageError
 
-__all__ = ["Opened", "open_builder", "open_local"]
+__all__ = ["AnyBuilder", "Opened", "open_builder", "open_depot", "open_local"]
+
+AnyBuilder = Builder | DepotBuilder
 
 ASK_S = 2.0
 """How long an engine that nobody asked for by name may take to say what it is."""
@@ -24,15 +30,30 @@ ASK_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A builder, and the lease on the engine it uses when that is ours.
+    """A builder, and the lease on the engine or the plane it uses when that is ours.
 
     Attributes:
         builder: For the I/O thread.
         engine: None for a daemon that somebody else runs.
+        plane: Depot's API on this computer, or None.
     """
 
-    builder: Builder
+    builder: AnyBuilder
     engine: engine_room.Engine | None = None
+    plane: PlaneLease | None = None
+
+    @property
+    def registry(self) -> str | None:
+        """`HOST:PORT` of the registry that comes with it, or None."""
+        owner = self.engine or self.plane
+        return owner.registry if owner is not None else None
+
+    def release(self) -> None:
+        """Give up what is ours. It stops when nobody uses it any more."""
+        if self.engine is not None:
+            self.engine.close()
+        if self.plane is not None:
+            self.plane.close()
 
 
 def open_builder(address: str | None, *, tls: TLS | None, auth: Auth) -> Opened:
@@ -112,3 +133,48 @@ def open_local(*, auth: Auth, state_dir: str | Path | None = None) -> Opened:
     )
     builder = Builder(Endpoint(engine.address), credentials, where="the engine on this computer")
     return Opened(builder, engine)
+
+
+async def open_depot(
+    *,
+    token: str | None,
+    project: str | None,
+    organization: str | None,
+    build: str | None,
+    url: str | None,
+    machine: str | None,
+    timeout_s: float,
+    auth: Auth,
+    local: bool | str | Path,
+) -> Opened:
+    """Find out how to reach Depot, or start one here. Nothing is sent to it yet.
+
+    Raises:
+        NoToken: There is none.
+        UsageError: A value cannot be used.
+        EngineError: The one here does not start.
+    """
+    credentials = check_auth(auth)
+    plane: PlaneLease | None = None
+    if local:
+        if token or url or build:
+            raise UsageError(
+                "local= brings a token and an address of its own.",
+                hint="leave token=, url= and build= out, or leave local= out",
+            )
+        plane = await asyncio.to_thread(lease_plane, None if local is True else local)
+    try:
+        if plane is not None:
+            config = depot_here(plane, project)
+        else:
+            config = await find_depot(
+                token=token, project=project, organization=organization, build=build, url=url
+            )
+        machine = machine or os.environ.get("DEPOT_BUILD_PLATFORM", "")
+        machines_for((), forced=machine)
+        builder = DepotBuilder(config, credentials, machine=machine, timeout_s=timeout_s)
+    except BaseException:
+        if plane is not None:
+            await asyncio.to_thread(plane.close)
+        raise
+    return Opened(builder, plane=plane)

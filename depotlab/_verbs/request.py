@@ -28,6 +28,7 @@ __all__ = [
     "OciLayouts",
     "Outputs",
     "Platforms",
+    "Save",
     "Secrets",
     "SshAgents",
     "Target",
@@ -44,11 +45,13 @@ Secrets = Mapping[str, Secret | str | bytes] | None
 SshAgents = Agent | Mapping[str, Agent] | None
 Attest = bool | str | Mapping[str, str | bool] | None
 Platforms = str | Sequence[str] | None
+Save = bool | str | Sequence[str]
 OciLayouts = Mapping[str, Layout | str | PathLike[str]] | None
 
 ENTITLEMENTS = ("network.host", "security.insecure", "device")
 """Rights that a build must ask for. Source: moby/buildkit `util/entitlements`."""
 
+_SAVE_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 _IMAGE_TYPES = ("image", "oci", "docker")
 
@@ -76,6 +79,8 @@ class BuildRequest:
         source_date_epoch: The time that the outputs are dated by, seconds since 1970 UTC, or None.
         allow: Rights that the daemon must grant.
         timeout_s: Limit for the whole build, or None.
+        save: Depot is to keep the image.
+        save_tags: More names for it there.
     """
 
     target: Target
@@ -95,6 +100,8 @@ class BuildRequest:
     source_date_epoch: int | None = None
     allow: tuple[str, ...] = ()
     timeout_s: float | None = None
+    save: bool = False
+    save_tags: tuple[str, ...] = ()
 
     @property
     def platform(self) -> str:
@@ -124,6 +131,7 @@ def prepare(
     auth: Auth = None,
     name: str | None = None,
     timeout_s: float | None = None,
+    save: Save = False,
 ) -> BuildRequest:
     """Check the arguments of `build` and `submit`. Reads secrets and keys; sends nothing.
 
@@ -166,7 +174,20 @@ def prepare(
         source_date_epoch=epoch,
         allow=_entitlements(allow),
         timeout_s=timeout_s,
+        save=bool(save),
+        save_tags=_save_tags(save),
     )
+
+
+def _save_tags(save: Save) -> tuple[str, ...]:
+    names = (save,) if isinstance(save, str) else () if isinstance(save, bool) else tuple(save)
+    for name in names:
+        if not isinstance(name, str) or not _SAVE_TAG.fullmatch(name):
+            raise UsageError(
+                f"save={name!r} is no tag.",
+                hint="pass save=True, or bare tags without registry and project, such as save='v1'",
+            )
+    return names
 
 
 def _agents(given: SshAgents) -> dict[str, Agent]:

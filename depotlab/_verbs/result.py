@@ -10,6 +10,7 @@ from typing import Any
 
 from depotlab._portal import CANCEL_GRACE_S, Job, wait_awaiting, wait_blocking
 from depotlab._verbs.builder import Answer
+from depotlab._verbs.depotfacts import DepotFacts
 from depotlab._verbs.request import BuildRequest
 from depotlab.errors import BuildCanceled, UsageError
 from depotlab.export import Artifact
@@ -30,6 +31,7 @@ class BuildResult:
         names: Names that the image was given.
         outputs: What the outputs became that came to this machine, in their order; see `Artifact`.
         loaded: Names, or the id, of the image in the Docker Engine that it was loaded into.
+        depot: The build as Depot knows it, when it was built there: its id, its page, what was saved.
         response: The daemon's answer, all keys.
         definition: The graph as it was sent, with base images resolved; None for a Dockerfile.
         snapshot: The final state of all steps.
@@ -48,10 +50,12 @@ class BuildResult:
             if index < len(request.outputs)
         )
         self.loaded: tuple[str, ...] = answer.loaded
+        self.depot: DepotFacts | None = answer.depot
         self.definition: Definition | None = answer.definition
         self.snapshot: Snapshot = fold.snapshot(at_ns=time.time_ns())
         self._pushed = any(o.push for o in request.outputs)
-        self._has_output = bool(request.outputs or request.load)
+        self._has_output = bool(request.outputs or request.load or request.save)
+        self._saved = answer.depot.saved if answer.depot else ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -98,6 +102,8 @@ class BuildResult:
         if not self._has_output:
             return "built, with no output asked for: the result stays in the builder's cache"
         verb = "pushed" if self._pushed else "loaded" if self.loaded else "built"
+        if self._saved:
+            verb = f"saved as {self._saved[0]}," if verb == "built" else f"{verb} and saved"
         files = [str(artifact.path) for artifact in self.outputs if artifact.path is not None]
         return " ".join(
             filter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depotlab._portal import portal
-from depotlab._verbs.builder import Builder
+from depotlab._verbs.open import AnyBuilder
 from depotlab._verbs.request import BuildRequest
 from depotlab._verbs.result import Build
 from depotlab.progress import Fold
@@ -13,7 +13,7 @@ __all__ = ["start"]
 
 
 def start(
-    builder: Builder, request: BuildRequest, *, progress: ProgressMode, can_cancel: bool = False
+    builder: AnyBuilder, request: BuildRequest, *, progress: ProgressMode, can_cancel: bool = False
 ) -> Build:
     """Start the build on the I/O thread, show a view of it, and return at once.
 
@@ -24,6 +24,7 @@ def start(
         can_cancel: Give a notebook's view a Cancel button. Only for builds that the cell does not
             wait for: a button cannot be heard while a cell blocks.
     """
+    builder.check(request)
     # The view comes first, so that a wrong name sends nothing; its button is pressed later than the next line.
     view = choose(progress, on_cancel=(lambda: job.cancel()) if can_cancel else None)
     fold = Fold()

@@ -16,6 +16,7 @@ SNIPPETS = {
 def test_the_snippets_of_a_page_run_from_top_to_bottom(page, engine, monkeypatch, tmp_path):
     monkeypatch.setenv("DEPOTLAB_STATE", str(engine.state_dir))
     monkeypatch.setenv("DEPOTLAB_UI", "off")
+    monkeypatch.setenv("DEPOTLAB_PLANE", str(tmp_path / "plane"))
     (tmp_path / "Dockerfile").write_text("FROM busybox\nARG WHO\nRUN echo $WHO > /who\n")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

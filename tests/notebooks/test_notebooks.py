@@ -23,6 +23,7 @@ def executed(engine, engine_state, tmp_path_factory):
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None
             os.environ["DEPOTLAB_STATE"] = str(engine_state / "engine")
+            os.environ["DEPOTLAB_PLANE"] = str(engine_state / "plane")
             NotebookClient(
                 notebook,
                 timeout=180,

@@ -1,0 +1,29 @@
+"""What Depot knows of a build that was built there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DepotFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class DepotFacts:
+    """A build as Depot knows it.
+
+    Attributes:
+        build_id: Of the build.
+        project_id: Where it was built.
+        url: Its page at Depot, or empty.
+        saved: Names under which Depot keeps the image; pull it with one of them.
+    """
+
+    build_id: str
+    project_id: str
+    url: str = ""
+    saved: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Depot build {self.build_id} in project {self.project_id}: {self.url or 'no page'}>"
+        )
