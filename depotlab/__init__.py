@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from depotlab._verbs import Build, BuildResult
     from depotlab.client import (
         Client,
+        build_all,
         connect,
         depot,
         depot_config,
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "aio",
     "allow_asyncio_run",
+    "build_all",
     "cache",
     "connect",
     "context",
@@ -78,6 +80,7 @@ _HOMES = {
     "OciLayout": ("depotlab._oci", "Layout"),
     "aio": ("depotlab.aio", ""),
     "allow_asyncio_run": ("depotlab._nested", "allow_asyncio_run"),
+    "build_all": ("depotlab.client", "build_all"),
     "cache": ("depotlab.cache", ""),
     "connect": ("depotlab.client", "connect"),
     "context": ("depotlab._contexts", "context"),

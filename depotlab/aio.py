@@ -14,12 +14,13 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from depotlab import _verbs, export
 from depotlab._portal import portal
 from depotlab._rpc import TLS
 from depotlab._verbs import (
+    AllBuilt,
     Attest,
     Auth,
     Build,
@@ -35,6 +36,7 @@ from depotlab._verbs import (
     Secrets,
     SshAgents,
     Target,
+    Targets,
     find_depot,
     open_builder,
     open_depot,
@@ -45,7 +47,15 @@ from depotlab._verbs import (
 from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Worker
 from depotlab.widgets import ProgressMode
 
-__all__ = ["Client", "connect", "depot", "depot_config", "local", "verify_reproducible"]
+__all__ = [
+    "Client",
+    "build_all",
+    "connect",
+    "depot",
+    "depot_config",
+    "local",
+    "verify_reproducible",
+]
 
 
 class Client:
@@ -356,6 +366,43 @@ async def local(*, state_dir: str | Path | None = None, auth: Auth = None) -> Cl
         await client.close()
         raise
     return client
+
+
+async def build_all(
+    targets: Targets,
+    builder: Client,
+    *,
+    at_once: int = 8,
+    keep_going: bool = False,
+    progress: ProgressMode = "auto",
+    **shared: Any,
+) -> AllBuilt:
+    """Build many targets, some at a time, and show them as one: a step for each.
+
+    Args:
+        targets: By name: a target, or the arguments of `Client.build` for it, with `target` among them.
+        builder: Where to build. On Depot the builds of a project share its machine.
+        at_once: How many run at the same time.
+        keep_going: Build the others too when one fails; else they are stopped.
+        progress: As of `Client.build`.
+        shared: Arguments of `Client.build` for all.
+
+    Raises:
+        UsageError: An argument of one of them cannot work; nothing was sent.
+        BuildsFailed: At least one failed; `.errors` has them all, `.results` those that succeeded.
+
+    Example:
+        >>> apps = {name: dl.dockerfile(name) for name in ("api", "web")}  # doctest: +SKIP
+        >>> (await aio.build_all(apps, bk))["api"].digest  # doctest: +SKIP
+    """
+    return await _verbs.build_all_async(
+        builder._builder,  # noqa: SLF001 - its own class
+        targets,
+        at_once=at_once,
+        keep_going=keep_going,
+        progress=progress,
+        shared=shared,
+    )
 
 
 async def depot(

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 __all__ = [
     "BuildCanceled",
     "BuildTimeout",
+    "BuildsFailed",
     "ConnectionLost",
     "ContextError",
     "DaemonError",
@@ -324,6 +325,29 @@ class RegistryError(DaemonError):
     def __init__(self, message: str, *, host: str = "", **fields: Any) -> None:
         super().__init__(message, **fields)
         self.host = host
+
+
+class BuildsFailed(DepotlabError):
+    """Some of many builds failed.
+
+    Attributes:
+        errors: What each of them failed with, by name, in the order in which they did.
+        results: Of those that succeeded, by name.
+    """
+
+    blame = "daemon"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: Mapping[str, Exception],
+        results: Mapping[str, Any],
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.errors = dict(errors)
+        self.results = dict(results)
 
 
 class SessionError(DepotlabError):

@@ -216,7 +216,9 @@ class TlsTransport:
         try:
             while n_bytes < _READ_BYTES:
                 n_read = read(_READ_BYTES - n_bytes, view[n_bytes:])
-                if not n_read:  # the peer said goodbye: OpenSSL has no exception for it, and says so for ever
+                if (
+                    not n_read
+                ):  # the peer said goodbye: OpenSSL has no exception for it, and says so for ever
                     return bytes(view[:n_bytes]) or None
                 n_bytes += n_read
         except ssl.SSLWantReadError:

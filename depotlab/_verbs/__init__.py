@@ -4,6 +4,7 @@ from depotlab._depot import DepotConfig
 from depotlab._verbs.builder import Answer, Builder
 from depotlab._verbs.depot import find_depot
 from depotlab._verbs.depotfacts import DepotFacts
+from depotlab._verbs.fanout import AllBuilt, Targets, build_all, build_all_async
 from depotlab._verbs.open import AnyBuilder, Opened, open_builder, open_depot, open_local
 from depotlab._verbs.reproducible import (
     Reproducibility,
@@ -29,6 +30,7 @@ from depotlab._verbs.result import Build, BuildResult
 from depotlab._verbs.running import start
 
 __all__ = [
+    "AllBuilt",
     "Answer",
     "AnyBuilder",
     "Attest",
@@ -49,6 +51,9 @@ __all__ = [
     "Secrets",
     "SshAgents",
     "Target",
+    "Targets",
+    "build_all",
+    "build_all_async",
     "check_auth",
     "find_depot",
     "open_builder",

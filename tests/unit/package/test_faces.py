@@ -29,7 +29,7 @@ def test_a_verb_has_one_signature(name):
     )
 
 
-@pytest.mark.parametrize("name", ["connect", "depot", "depot_config", "local"])
+@pytest.mark.parametrize("name", ["build_all", "connect", "depot", "depot_config", "local"])
 def test_a_door_has_one_signature(name):
     assert shape(getattr(client, name)) == shape(getattr(aio, name))
     assert inspect.iscoroutinefunction(getattr(aio, name))

@@ -1,0 +1,230 @@
+"""Many builds, a few at a time, shown as one: a step for each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from depotlab._portal import portal
+from depotlab._verbs.builder import Answer
+from depotlab._verbs.open import AnyBuilder
+from depotlab._verbs.request import BuildRequest, Target, prepare
+from depotlab._verbs.result import BuildResult
+from depotlab.errors import BuildsFailed, UsageError
+from depotlab.progress import (
+    BuildEnded,
+    BuildStarted,
+    Fold,
+    Phase,
+    Snapshot,
+    StepState,
+    VertexUpdated,
+)
+from depotlab.widgets import ProgressMode, Ticker, choose
+
+__all__ = ["AllBuilt", "Targets", "build_all", "build_all_async"]
+
+Targets = Mapping[str, Target | Mapping[str, Any]]
+"""By name: what to build, or the arguments of `Client.build` for it, with `target` among them."""
+
+
+class AllBuilt(Mapping[str, BuildResult]):
+    """The results of many builds that all succeeded, by name.
+
+    Attributes:
+        snapshot: The overview at its end; a step for each build.
+    """
+
+    def __init__(self, results: Mapping[str, BuildResult], snapshot: Snapshot) -> None:
+        self._results = dict(results)
+        self.snapshot = snapshot
+
+    def __getitem__(self, name: str) -> BuildResult:
+        return self._results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __repr__(self) -> str:
+        cached = self.snapshot.counts.cached
+        return f"<{len(self)} builds, {cached} of them cached, in {self.snapshot.duration_s:.1f} s>"
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the builds, by name."""
+
+    results: dict[str, BuildResult] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
+
+
+def build_all(
+    builder: AnyBuilder,
+    targets: Targets,
+    *,
+    at_once: int,
+    keep_going: bool,
+    progress: ProgressMode,
+    shared: Mapping[str, Any],
+) -> AllBuilt:
+    """Build all and wait. Ctrl-C cancels what runs, and begins nothing more."""
+    return portal().run(_begin(builder, targets, at_once, keep_going, progress, shared))
+
+
+async def build_all_async(
+    builder: AnyBuilder,
+    targets: Targets,
+    *,
+    at_once: int,
+    keep_going: bool,
+    progress: ProgressMode,
+    shared: Mapping[str, Any],
+) -> AllBuilt:
+    """Build all and wait, from any loop."""
+    return await portal().wait_for(_begin(builder, targets, at_once, keep_going, progress, shared))
+
+
+def _begin(
+    builder: AnyBuilder,
+    targets: Targets,
+    at_once: int,
+    keep_going: bool,
+    progress: ProgressMode,
+    shared: Mapping[str, Any],
+) -> Coroutine[Any, Any, AllBuilt]:
+    requests = _requests(builder, targets, at_once, shared)
+    fold = Fold()
+    ticker = Ticker(fold, choose(progress)).start()
+    return _watched(builder, requests, at_once, keep_going, fold, ticker)
+
+
+def _requests(
+    builder: AnyBuilder, targets: Targets, at_once: int, shared: Mapping[str, Any]
+) -> dict[str, BuildRequest]:
+    """Check everything before anything is sent."""
+    if not isinstance(targets, Mapping) or not targets:
+        raise UsageError(
+            "build_all(targets) takes targets by name, at least one.",
+            hint="for example build_all({'api': dl.dockerfile('api'), 'web': dl.dockerfile('web')}, bk)",
+        )
+    if not isinstance(at_once, int) or isinstance(at_once, bool) or at_once < 1:
+        raise UsageError(f"at_once={at_once!r} must be a number of builds, 1 or more.")
+    requests = {}
+    for name, given in targets.items():
+        arguments = {"target": given} if not isinstance(given, Mapping) else dict(given)
+        try:
+            requests[name] = prepare(**{"name": name, **shared, **arguments})
+            builder.check(requests[name])
+        except TypeError as error:
+            raise UsageError(
+                f"build_all(): the arguments of {name!r} are not those of build(): {error}.",
+                hint="give a target, or {'target': ..., 'tags': ...}",
+            ) from None
+        except UsageError as error:
+            error.message = f"build_all(), {name!r}: {error.message}"
+            raise
+    return requests
+
+
+async def _watched(
+    builder: AnyBuilder,
+    requests: Mapping[str, BuildRequest],
+    at_once: int,
+    keep_going: bool,
+    fold: Fold,
+    ticker: Ticker,
+) -> AllBuilt:
+    outcome = _Outcome()
+    phase = Phase.CANCELED
+    fold.feed([BuildStarted(time.time_ns(), f"{len(requests)} builds", builder.where)])
+    fold.feed([VertexUpdated(digest=name, name=name, is_local=True) for name in requests])
+    try:
+        await _run(builder, requests, at_once, keep_going, fold, outcome)
+        phase = Phase.FAILED if outcome.errors else Phase.SUCCEEDED
+    finally:
+        fold.feed([BuildEnded(time.time_ns(), phase)])
+        ticker.end()
+    if outcome.errors:
+        raise _failed(outcome, len(requests)) from next(iter(outcome.errors.values()))
+    in_order = {name: outcome.results[name] for name in requests}
+    return AllBuilt(in_order, fold.snapshot(at_ns=time.time_ns()))
+
+
+def _failed(outcome: _Outcome, n_builds: int) -> BuildsFailed:
+    n_left = n_builds - len(outcome.errors) - len(outcome.results)
+    rest = f", and {n_left} were stopped" if n_left else ""
+    lines = [f"{len(outcome.errors)} of {n_builds} builds failed{rest}."]
+    lines += [f"  {name}: {_first_line(error)}" for name, error in outcome.errors.items()]
+    return BuildsFailed(
+        "\n".join(lines),
+        errors=outcome.errors,
+        results=outcome.results,
+        hint=".errors has each whole, .results what was built; with keep_going=True nothing is stopped",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).splitlines()[0]
+
+
+async def _run(
+    builder: AnyBuilder,
+    requests: Mapping[str, BuildRequest],
+    at_once: int,
+    keep_going: bool,
+    fold: Fold,
+    outcome: _Outcome,
+) -> None:
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(name: str, request: BuildRequest) -> None:
+        async with gate:
+            began_ns, own = time.time_ns(), Fold()
+            fold.feed([_step(name, began_ns)])
+            try:
+                answer: Answer = await builder.build(request, own)
+            except asyncio.CancelledError:
+                fold.feed([_step(name, began_ns, time.time_ns(), error="cancelled")])
+                raise
+            except Exception as error:
+                outcome.errors[name] = error
+                fold.feed([_step(name, began_ns, time.time_ns(), error=_first_line(error))])
+                if not keep_going:
+                    raise
+                return
+            result = outcome.results[name] = BuildResult(request, answer, own)
+            cached = _all_cached(result.snapshot)
+            fold.feed([_step(name, began_ns, time.time_ns(), cached=cached)])
+
+    tasks = [asyncio.create_task(one(name, request)) for name, request in requests.items()]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _all_cached(snapshot: Snapshot) -> bool:
+    work = [s for s in snapshot.steps if s.digest.startswith("sha256:") and s.inputs]
+    return bool(work) and all(step.state is StepState.CACHED for step in work)
+
+
+def _step(
+    name: str, began_ns: int, ended_ns: int | None = None, *, error: str = "", cached: bool = False
+) -> VertexUpdated:
+    return VertexUpdated(
+        digest=name,
+        name=name,
+        started_ns=began_ns,
+        completed_ns=ended_ns,
+        is_cached=cached,
+        error=error,
+        is_local=True,
+    )
