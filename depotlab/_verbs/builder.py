@@ -82,14 +82,21 @@ class Builder:
         endpoint: Where the daemon is.
         auth: Credentials given in code, for all builds.
         where: What views call the daemon; its address when left out.
+        keeps_history: The daemon is to keep a record of each build, which takes it some milliseconds.
     """
 
     def __init__(
-        self, endpoint: Endpoint, auth: Mapping[str, Credentials], *, where: str = ""
+        self,
+        endpoint: Endpoint,
+        auth: Mapping[str, Credentials],
+        *,
+        where: str = "",
+        keeps_history: bool = True,
     ) -> None:
         self.endpoint = endpoint
         self.where = where or endpoint.address
         self._auth = auth
+        self._keeps_history = keeps_history
         self._channel: Channel | None = None
         self._dead: list[Channel] = []  # other builds may still be finding out
         self._workers: tuple[Worker, ...] = ()
@@ -194,6 +201,7 @@ class Builder:
             entitlements=request.allow,
             attests=request.attests,
             source_date_epoch=request.source_date_epoch,
+            is_internal=not self._keeps_history,
         )
         _remark(feed, request.cache_imports.notes)
         attempts = _Attempts(

@@ -254,7 +254,8 @@ class _Builders:
 
     async def probe(self, endpoint: Endpoint) -> None:
         """Find out whether a machine answers, and keep the connection if it does."""
-        builder = Builder(endpoint, self._auth)
+        # Depot keeps the steps of its builds itself.
+        builder = Builder(endpoint, self._auth, keeps_history=False)
         try:
             await builder.connect(timeout_s=_PROBE_S)
             await builder.workers()
