@@ -35,9 +35,10 @@ from depotlab._session import Credentials
 from depotlab._verbs.builder import Answer, Builder
 from depotlab._verbs.depotfacts import DepotFacts
 from depotlab._verbs.request import BuildRequest
-from depotlab._verbs.split import Lanes, can_be_split, part_of, push_index
+from depotlab._verbs.split import Lanes, can_be_split, is_plain, part_of, push_index
 from depotlab._verbs.watched import watched
 from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Worker
+from depotlab.errors import UsageError
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile
 from depotlab.progress import Event, Fold, VertexUpdated, WarningRaised
@@ -232,7 +233,16 @@ class DepotBuilder:
 
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[Builder]:
-        """A machine for a question, as a build of its own."""
+        """A machine for a question, as a build of its own.
+
+        Raises:
+            UsageError: The client continues a build, which the question would finish as a success.
+        """
+        if self._config.build:
+            raise UsageError(
+                f"This client continues build {self._config.build.value}, which a question would finish.",
+                hint="ask with a client of its own: depot(project, token=...) without a build",
+            )
         name = next(iter(machines_for((), forced=self._machine)))
         builders = _Builders(self._auth)
         try:
@@ -325,9 +335,12 @@ def _options(request: BuildRequest) -> BuildOptions:
 
 
 def _with_saved(outputs: tuple[Output, ...], names: tuple[str, ...]) -> tuple[Output, ...]:
-    """Push the image under these names too; by the same exporter as others, since old daemons have room for one."""
+    """Push the image under these names too; by the same exporter as others, since old daemons have room for one.
+
+    Not by one that pushes without tags, nor by one that need not check whom it talks to: Depot's login goes with it.
+    """
     for number, one in enumerate(outputs):
-        if one.type == "image" and one.push and one.names:
+        if one.type == "image" and one.push and one.names and is_plain(one):
             together = tuple(dict.fromkeys([*one.names, *names]))
             attrs = {**one.attrs, "name": ",".join(together)}
             image = replace(one, names=together, attrs=attrs)

@@ -125,7 +125,7 @@ def _requests(
             raise UsageError(
                 f"build_all(): the arguments of {name!r} are not those of build(): {error}.",
                 hint="give a target, or {'target': ..., 'tags': ...}",
-            ) from None
+            ) from error
         except UsageError as error:
             error.message = f"build_all(), {name!r}: {error.message}"
             raise

@@ -28,7 +28,7 @@ from depotlab.progress import (
     WarningRaised,
 )
 
-__all__ = ["Lanes", "can_be_split", "part_of", "push_index"]
+__all__ = ["Lanes", "can_be_split", "is_plain", "part_of", "push_index"]
 
 _OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 _DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -38,9 +38,20 @@ _INDEXES = (_OCI_INDEX, _DOCKER_INDEX)
 def can_be_split(request: BuildRequest) -> bool:
     """Whether machines can build parts of it without one another."""
     return not request.load and all(
-        output.type == "image" and output.push and output.names and output.names != ("*",)
+        output.type == "image"
+        and output.push
+        and output.names
+        and output.names != ("*",)
+        and output.attrs.get("push-by-digest") != "true"  # there is no name for the index
         for output in request.outputs
     )
+
+
+def is_plain(output: Output) -> bool:
+    """Whether an image goes under its tags to registries that prove who they are."""
+    return not {"push-by-digest", "registry.insecure"} & {
+        key for key, value in output.attrs.items() if value == "true"
+    }
 
 
 def part_of(request: BuildRequest, platforms: Sequence[str]) -> BuildRequest:
