@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from depotlab._proto import fsutil_stat_pb2 as depotlab_dot___proto_dot_fsutil__stat__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!depotlab/_proto/fsutil_wire.proto\x12\x0f\x64\x65potlab.fsutil\x1a!depotlab/_proto/fsutil_stat.proto\"\xd9\x01\n\x06Packet\x12\x30\n\x04type\x18\x01 \x01(\x0e\x32\".depotlab.fsutil.Packet.PacketType\x12#\n\x04stat\x18\x02 \x01(\x0b\x32\x15.depotlab.fsutil.Stat\x12\n\n\x02ID\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"^\n\nPacketType\x12\x0f\n\x0bPACKET_STAT\x10\x00\x12\x0e\n\nPACKET_REQ\x10\x01\x12\x0f\n\x0bPACKET_DATA\x10\x02\x12\x0e\n\nPACKET_FIN\x10\x03\x12\x0e\n\nPACKET_ERR\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!depotlab/_proto/fsutil_wire.proto\x12\x0f\x64\x65potlab.fsutil\x1a!depotlab/_proto/fsutil_stat.proto\"\xd9\x01\n\x06Packet\x12\x30\n\x04type\x18\x01 \x01(\x0e\x32\".depotlab.fsutil.Packet.PacketType\x12#\n\x04stat\x18\x02 \x01(\x0b\x32\x15.depotlab.fsutil.Stat\x12\n\n\x02ID\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"^\n\nPacketType\x12\x0f\n\x0bPACKET_STAT\x10\x00\x12\x0e\n\nPACKET_REQ\x10\x01\x12\x0f\n\x0bPACKET_DATA\x10\x02\x12\x0e\n\nPACKET_FIN\x10\x03\x12\x0e\n\nPACKET_ERR\x10\x04\"k\n\x0cListedPacket\x12\x30\n\x04type\x18\x01 \x01(\x0e\x32\".depotlab.fsutil.Packet.PacketType\x12)\n\x04stat\x18\x02 \x01(\x0b\x32\x1b.depotlab.fsutil.ListedStat\"\xa6\x01\n\nListedStat\x12\x0c\n\x04path\x18\x01 \x01(\x0c\x12\x0c\n\x04mode\x18\x02 \x01(\x04\x12\x0b\n\x03uid\x18\x03 \x01(\r\x12\x0b\n\x03gid\x18\x04 \x01(\r\x12\x0c\n\x04size\x18\x05 \x01(\x03\x12\x0f\n\x07modTime\x18\x06 \x01(\x03\x12\x10\n\x08linkname\x18\x07 \x01(\x0c\x12\x10\n\x08\x64\x65vmajor\x18\x08 \x01(\x04\x12\x10\n\x08\x64\x65vminor\x18\t \x01(\x04\x12\r\n\x05xattr\x18\n \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -26,4 +26,8 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_PACKET']._serialized_end=307
   _globals['_PACKET_PACKETTYPE']._serialized_start=213
   _globals['_PACKET_PACKETTYPE']._serialized_end=307
+  _globals['_LISTEDPACKET']._serialized_start=309
+  _globals['_LISTEDPACKET']._serialized_end=416
+  _globals['_LISTEDSTAT']._serialized_start=419
+  _globals['_LISTEDSTAT']._serialized_end=585
 # @@protoc_insertion_point(module_scope)

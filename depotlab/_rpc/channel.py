@@ -24,6 +24,7 @@ from depotlab._rpc.call import Status
 from depotlab._rpc.endpoint import Endpoint
 from depotlab._rpc.failed import RpcFailed
 from depotlab._rpc.outer import OuterCall
+from depotlab._rpc.outeranswers import OuterAnswers
 from depotlab._rpc.reasons import find_reason
 from depotlab._rpc.spare import Spare
 from depotlab.errors import DepotlabError, LinkError, Unreachable
@@ -89,6 +90,19 @@ class Stream:
         """End the call now, in both directions."""
         self._call.cancel()
 
+    async def read_many(self) -> list[bytes]:
+        """Return the next message alone; an empty list at the end. See `OuterAnswers`."""
+        message = await self.read()
+        return [] if message is None else [message]
+
+    async def header(self, name: str) -> str:
+        """Return a header of the answer, empty if there is none; waits for it."""
+        return (await self.initial_metadata()).get(name, "")
+
+    async def close(self) -> None:
+        """End the call."""
+        self.cancel()
+
 
 class Channel:
     """A connection to one daemon. Cheap to make: nothing is sent before the first call.
@@ -99,6 +113,7 @@ class Channel:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._spare = Spare(endpoint)
+        self._spare_for_answers = Spare(endpoint)
         self._bridge: SocketBridge | None = None
         path = endpoint.socket_path
         if endpoint.dialer is not None:
@@ -142,6 +157,8 @@ class Channel:
         """
         if self.endpoint.session_dialer is None:
             self._spare.fill()
+        if self._bridge is None:
+            self._spare_for_answers.fill()
         try:
             async with asyncio.timeout(timeout_s):
                 state = self._channel.get_state(try_to_connect=True)
@@ -186,6 +203,21 @@ class Channel:
         call = self._channel.unary_stream(method)(request, metadata=tuple(metadata))
         return Stream(call, self._bridge)
 
+    async def ask(self, method: str, request: bytes) -> OuterAnswers | Stream:
+        """One short request, and many answers that come in bursts. The caller closes it.
+
+        They get a connection of their own, which costs a fifth of what grpcio does for each; where a connection is
+        a program that has to be started they share grpcio's.
+
+        Raises:
+            LinkError: A new connection was needed and could not be made.
+        """
+        if self._bridge is not None:
+            return self.open_unary_stream(method, request)
+        return await self._spare_for_answers.ask(
+            method, request, (), limit_bytes=MESSAGE_LIMIT_BYTES
+        )
+
     def open_stream(self, method: str, *, metadata: Metadata = ()) -> Stream:
         """Many messages in both directions."""
         call = self._channel.stream_stream(method)(metadata=tuple(metadata))
@@ -215,6 +247,7 @@ class Channel:
     async def close(self) -> None:
         """Close at once; running calls end with CANCELLED."""
         await self._spare.close()
+        await self._spare_for_answers.close()
         await self._channel.close()
         if self._bridge is not None:
             await self._bridge.close()

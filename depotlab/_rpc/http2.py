@@ -134,8 +134,7 @@ class Connection(FrameReader):
     def _take_run(self, data: bytes, spans: list[tuple[int, int]], n_bytes: int) -> None:
         stream = self._data_stream
         if stream is not None and not stream.gone:
-            for start, stop in spans:
-                stream.inbox.feed(data, start, stop)
+            stream.inbox.feed_run(data, spans)
         self._count_received(stream, n_bytes)  # gives no credit for what is unread by now
         if stream is not None and not stream.gone:
             inbox = stream.inbox

@@ -55,6 +55,7 @@ class ClientConnection(FrameReader):
 
     Attributes:
         answered: The first header block of the answer is here.
+        headers: That block.
         ended: There is no call, or the peer has sent all of its side.
         failure: Why the call did not end well; it comes after the bytes that arrived before it.
         refuses: The peer takes no more calls.
@@ -63,10 +64,12 @@ class ClientConnection(FrameReader):
     def __init__(self) -> None:
         super().__init__(header_list_bytes=HEADER_LIST_BYTES)
         self.answered = False
+        self.headers: Headers = []
         self.ended = True
         self.failure: RpcFailed | None = None
         self.refuses = False
         self._id = -1  # of the call's stream; older ones are over
+        self._said_all = False  # our side of the call has ended
         self._control: list[bytes | memoryview] = []
         self._window = DEFAULT_WINDOW_BYTES  # what the peer takes on the connection
         self._stream_window = 0  # and on the call's stream
@@ -105,13 +108,21 @@ class ClientConnection(FrameReader):
         """Begin a call with an encoded header block; the one before must be over."""
         first = self._id < 0
         self._id += 2
-        self.answered = self.ended = False
+        self.answered = self.ended = self._said_all = False
+        self.headers = []
         self.failure = None
         self._stream_window = self._peer_window
         self._stream_uncredited_bytes = 0
         self._control.append(
             block_frames(self._id, NO_TABLE + block if first else block, ends=False)
         )
+
+    def ask(self, message: bytes) -> None:
+        """Send the one message of the call that was begun: with its prefix, and shorter than any first window."""
+        self._window -= len(message)
+        self._stream_window -= len(message)
+        self._push(DATA, END_STREAM, self._id, message)
+        self._said_all = True
 
     def frame_pieces(
         self, pieces: Iterable[bytes | memoryview], n_bytes: int, into: list[bytes | memoryview]
@@ -124,7 +135,8 @@ class ClientConnection(FrameReader):
     def leave_call(self) -> None:
         """End our side of the call, and cancel it if the peer has not ended its own."""
         if not self.ended:
-            self._push(DATA, END_STREAM, self._id, b"")
+            if not self._said_all:
+                self._push(DATA, END_STREAM, self._id, b"")
             self._push(RST_STREAM, 0, self._id, UINT32.pack(ErrorCode.CANCEL))
         self.ended = True
         self._data_wanted = False  # what is left of a frame that is arriving
@@ -201,6 +213,7 @@ class ClientConnection(FrameReader):
         try:
             if not self.answered:
                 self.answered = True
+                self.headers = headers
                 failure = parse_answer(headers)
                 if failure is not None:
                     self._finish(failure)

@@ -20,6 +20,7 @@ from depotlab._rpc.answers import request_block
 from depotlab._rpc.bytesmessages import Unwrapper, wrap_head
 from depotlab._rpc.dial import dial
 from depotlab._rpc.endpoint import Endpoint
+from depotlab._rpc.headers import Headers
 from depotlab._rpc.http2client import ClientConnection
 from depotlab._rpc.sockets import SocketTransport
 from depotlab._rpc.tls import TlsTransport
@@ -74,12 +75,20 @@ class OuterConnection:
         transport = self._transport
         return isinstance(transport, SocketTransport | TlsTransport) and transport.is_link_full()
 
-    async def open(self, method: str, metadata: Iterable[tuple[str, str]]) -> None:
+    @property
+    def headers(self) -> Headers:
+        """The first header block of the answer, as far as it is here."""
+        return self._state.headers
+
+    async def open(
+        self, method: str, metadata: Iterable[tuple[str, str]], request: bytes | None = None
+    ) -> None:
         """Begin a call. Waits for nothing but the socket.
 
         Args:
             method: Full name, such as `/moby.buildkit.v1.Control/Session`.
             metadata: Keys may repeat.
+            request: The only message of our side, with its prefix, of some hundred bytes; or `send` follows.
 
         Raises:
             ConnectionLost: The connection broke.
@@ -95,6 +104,8 @@ class OuterConnection:
         self._state.open(
             request_block(method, scheme=scheme, authority=authority, metadata=metadata)
         )
+        if request is not None:
+            self._state.ask(request)
         await self._flush()
 
     async def leave_call(self) -> None:

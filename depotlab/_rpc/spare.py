@@ -1,4 +1,4 @@
-"""One connection in waiting, so that a session costs no dialling.
+"""One connection in waiting, so that a call which has one for itself costs no dialling.
 
 On a link of 80 ms a new connection costs a round trip, with TLS two or three, and then some more until TCP and the
 daemon allow enough bytes on their way; one that has carried a session before costs none of them.
@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Iterable
 
 from depotlab._rpc.endpoint import Endpoint
+from depotlab._rpc.framing import PREFIX
 from depotlab._rpc.outer import OuterCall, OuterConnection
+from depotlab._rpc.outeranswers import OuterAnswers
 from depotlab.errors import DepotlabError
 
 __all__ = ["Spare"]
@@ -38,13 +40,24 @@ class Spare:
         Raises:
             LinkError: A connection could not be made, or broke at once.
         """
-        connection = await self._take()
-        try:
-            await connection.open(method, metadata)
-        except BaseException:
-            await connection.close()
-            raise
-        return OuterCall(connection, self._release)
+        return OuterCall(await self._begin(method, metadata), self._release)
+
+    async def ask(
+        self,
+        method: str,
+        request: bytes,
+        metadata: Iterable[tuple[str, str]],
+        *,
+        limit_bytes: int,
+    ) -> OuterAnswers:
+        """Begin a call with one short request and many answers; the rest is as in `open`.
+
+        Args:
+            limit_bytes: The longest answer that is taken.
+        """
+        message = PREFIX.pack(0, len(request)) + request
+        connection = await self._begin(method, metadata, message)
+        return OuterAnswers(connection, self._release, limit_bytes=limit_bytes)
 
     async def close(self) -> None:
         """Let go of what waits. Calls that run keep theirs, and let go of it at their end."""
@@ -52,6 +65,17 @@ class Spare:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             await _discard(waiting)
+
+    async def _begin(
+        self, method: str, metadata: Iterable[tuple[str, str]], request: bytes | None = None
+    ) -> OuterConnection:
+        connection = await self._take()
+        try:
+            await connection.open(method, metadata, request)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def _take(self) -> OuterConnection:
         waiting, self._waiting = self._waiting, None

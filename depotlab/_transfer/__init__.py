@@ -2,7 +2,7 @@
 
 Files are read in `walk`, written in `treewriter`, and put in place by `merge` and `staging`.
 
-May import `_proto` and `errors`; so far it needs only the latter.
+May import `_proto` and `errors`.
 """
 
 from depotlab._transfer.disk import cannot_write, temporary_name, write_all

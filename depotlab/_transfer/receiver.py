@@ -20,7 +20,7 @@ Source: tonistiigi/fsutil `receive.go`, `validator.go`, `send.go`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from depotlab._transfer import filemode
 from depotlab._transfer.packets import (
@@ -55,23 +55,15 @@ class IncomingFile:
 
     Attributes:
         id: The number of its entry.
-        path: As `Entry.path`.
-        mode: As `Entry.mode`.
-        size_bytes: How much content is to come.
-        modified_ns: As `Entry.modified_ns`.
-        xattrs: As `Entry.xattrs`.
+        entry: What was listed.
         n_received: How much content came.
     """
 
-    __slots__ = ("id", "mode", "modified_ns", "n_received", "path", "size_bytes", "xattrs")
+    __slots__ = ("entry", "id", "n_received")
 
     def __init__(self, entry_id: int, entry: Entry) -> None:
         self.id = entry_id
-        self.path = entry.path
-        self.mode = entry.mode
-        self.size_bytes = entry.size_bytes
-        self.modified_ns = entry.modified_ns
-        self.xattrs: Mapping[str, bytes] | None = entry.xattrs
+        self.entry = entry
         self.n_received = 0
 
 
@@ -197,11 +189,11 @@ class Receiver:
         n_bytes = len(message) - start
         if n_bytes:
             file.n_received += n_bytes
-            if file.n_received > file.size_bytes:
+            if file.n_received > file.entry.size_bytes:
                 raise _wrong_length(file, "more")
             content.pieces.append(memoryview(message)[start:])
         else:
-            if file.n_received != file.size_bytes:
+            if file.n_received != file.entry.size_bytes:
                 raise _wrong_length(file, f"only {file.n_received}")
             del self._asked[file.id]
             content.ended = True
@@ -294,7 +286,7 @@ def _bad_path(path: bytes) -> ProtocolError:
 
 def _wrong_length(file: IncomingFile, sent: str) -> ProtocolError:
     return ProtocolError(
-        f"The builder sent {sent} bytes of {shown(file.path)}, and had listed {file.size_bytes}.",
+        f"The builder sent {sent} bytes of {shown(file.entry.path)}, and had listed {file.entry.size_bytes}.",
         hint="it could not read the file: look at its log and its disk; BuildKit 0.32 also fails so with "
         "mode='delete' and platform_split=False for several platforms",
     )

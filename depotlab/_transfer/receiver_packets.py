@@ -1,20 +1,28 @@
-"""The two packets that a receiver gets by the thousand, read without looking at them field by field.
+"""The two packets that a receiver gets by the thousand, read as fast as can be.
 
-Only the shape that the Go sender writes is known here: fields in order, none of them unknown. For every other shape the
-functions say so, and `packets.decode_packet` and `packets.decode_stat` read it.
+Content as the Go sender writes it, fields in order and none of them unknown, is found without a copy; entries with
+nothing rare are read by protobuf's C code. For all else the functions say so, and `packets.decode_packet` and
+`packets.decode_stat` read it.
 
 Source: tonistiigi/fsutil `types/wire.proto`, `types/stat.proto`.
 """
 
 from __future__ import annotations
 
-from depotlab._transfer.packets import Entry, MalformedPacket, decode_stat
+from operator import attrgetter
+
+from google.protobuf.message import DecodeError
+
+from depotlab._proto import fsutil_wire_pb2
+from depotlab._transfer.packets import Entry, MalformedPacket
 
 __all__ = ["data_start", "entry_in"]
 
 _DATA = b"\x08\x02"
-_ID, _CONTENT, _STAT = 0x18, 0x22, 0x12
-_PATH, _MODE, _UID, _GID, _SIZE, _MODIFIED = 0x0A, 0x10, 0x18, 0x20, 0x28, 0x30
+_ID, _CONTENT = 0x18, 0x22
+_read = fsutil_wire_pb2.ListedPacket.FromString
+# One call for all of them costs a third of eight.
+_fields = attrgetter("path", "mode", "size", "modTime", "linkname", "xattr", "devmajor", "devminor")
 
 
 def data_start(packet: bytes) -> tuple[int, int] | None:
@@ -57,59 +65,14 @@ def data_start(packet: bytes) -> tuple[int, int] | None:
 
 
 def entry_in(packet: bytes) -> Entry | None:
-    """Return the entry of a STAT packet; None if it is another packet, or one of another shape.
-
-    Raises:
-        MalformedPacket: The entry is none.
-    """
+    """Return the entry of a STAT packet; None if it is another packet, or one that has to be read in full."""
     if packet[:1] != b"\x12":
         return None
-    at, end = 1, len(packet)
     try:
-        length, at = _number(packet, at)
-        if at + length != end:
-            return None
-        if packet[at] != _PATH:
-            return decode_stat(packet[at:])
-        start = at
-        length, at = _number(packet, at + 1)
-        path = packet[at : at + length]
-        at += length
-        # The other fields that most entries have are numbers; what comes after them is rare.
-        mode = size_bytes = modified_ns = 0
-        while at < end:
-            field = packet[at]
-            if field > _MODIFIED or field & 7:
-                return decode_stat(packet[start:])
-            value, at = _number(packet, at + 1)
-            if field == _MODE:
-                mode = value
-            elif field == _SIZE:
-                size_bytes = value
-            elif field == _MODIFIED:
-                modified_ns = value
-            elif field not in (_UID, _GID):
-                return decode_stat(packet[start:])
-    except IndexError:
-        raise MalformedPacket("a packet ends inside a number") from None
-    if at != end or size_bytes >> 63 or modified_ns >> 63 or mode >> 32:
-        return decode_stat(packet[start:])
+        listed = _read(packet)
+    except DecodeError:
+        return None
+    path, mode, size_bytes, modified_ns, link, xattr, major, minor = _fields(listed.stat)
+    if listed.type or link or xattr or major or minor or mode >> 32:
+        return None
     return Entry(path, mode, size_bytes, modified_ns)
-
-
-def _number(packet: bytes, at: int) -> tuple[int, int]:
-    byte = packet[at]
-    at += 1
-    if byte < 0x80:
-        return byte, at
-    value = byte & 0x7F
-    shift = 7
-    while True:
-        byte = packet[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise MalformedPacket("a number in a packet is longer than ten bytes")

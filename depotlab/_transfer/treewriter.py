@@ -30,7 +30,7 @@ from depotlab._transfer import filemode
 from depotlab._transfer.disk import cannot_write, write_all
 from depotlab._transfer.folders import Folders
 from depotlab._transfer.packets import Entry
-from depotlab._transfer.receiver import Content, IncomingFile, shown
+from depotlab._transfer.receiver import Content, shown
 from depotlab.errors import DepotlabError, ProtocolError, SessionError
 
 __all__ = ["Made", "TreeWriter", "Written"]
@@ -151,7 +151,7 @@ class TreeWriter:
         try:
             for event in events:
                 if isinstance(event, Content):
-                    self._at = event.file.path
+                    self._at = event.file.entry.path
                     self._fill(event)
                 else:
                     self._at = event.path
@@ -197,15 +197,15 @@ class TreeWriter:
         if descriptor < 0:
             if len(self._open) >= _MOST_OPEN and not content.ended:
                 raise ProtocolError(f"The builder sent more than {_MOST_OPEN} files at a time.")
-            parent, _, name = file.path.rpartition(b"/")
+            parent, _, name = file.entry.path.rpartition(b"/")
             descriptor = os.open(
-                name, _NEW_FILE, file.mode & 0o777, dir_fd=self._folders.get(parent)
+                name, _NEW_FILE, file.entry.mode & 0o777, dir_fd=self._folders.get(parent)
             )
         try:
             if content.pieces:
                 self._written.n_bytes += write_all(descriptor, content.pieces)
             if content.ended:
-                self._seal(descriptor, file)
+                self._seal(descriptor, file.entry)
             else:
                 self._open[file.id] = descriptor
                 descriptor = -1
@@ -213,7 +213,7 @@ class TreeWriter:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def _seal(self, descriptor: int, file: IncomingFile) -> None:
+    def _seal(self, descriptor: int, file: Entry) -> None:
         # Attributes before the mode: one may be read-only. Both after the content: writing takes
         # capabilities and setuid away.
         if file.xattrs:

@@ -33,6 +33,7 @@ from depotlab.errors import (
     ConnectionLost,
     DepotlabError,
     DockerfileError,
+    LinkError,
     ProtocolError,
     StepFailed,
 )
@@ -215,24 +216,33 @@ class _Build:
 
     async def _read_status(self) -> None:
         request = control_pb2.StatusRequest(Ref=self.spec.ref).SerializeToString()
-        stream = self.channel.open_unary_stream(CONTROL + "Status", request)
         try:
-            while (message := await stream.read()) is not None:
+            answers = await self.channel.ask(CONTROL + "Status", request)
+        except LinkError as error:
+            self._miss_progress(error)
+            return
+        try:
+            while messages := await answers.read_many():
                 if self.status_at_s is None:
-                    headers = await stream.initial_metadata()
-                    self._tell_clock(headers.get("buildkit-current-timestamp", ""))
+                    self._tell_clock(await answers.header("buildkit-current-timestamp"))
                 self.status_at_s = time.monotonic()
                 if not self.undecoded:
                     asyncio.get_running_loop().call_later(STATUS_BATCH_S, self._decode)
-                self.undecoded.append(message)
+                self.undecoded += messages
+        except LinkError as error:
+            self._miss_progress(error)
         except RpcFailed as failure:
             # Solve tells the reason; a Status that ends early only means fewer pictures.
             if failure.status in (Status.UNAVAILABLE, Status.CANCELLED, Status.NOT_FOUND):
                 return
             raise ProtocolError(f"The status of the build broke off: {failure}") from failure
         finally:
-            stream.cancel()
             self._decode()
+            await answers.close()
+
+    def _miss_progress(self, error: LinkError) -> None:
+        """Say that the rest is not shown. The build goes on: if it cannot, Solve tells the reason."""
+        self.on_events([WarningRaised("", 1, "Progress is not shown any more.", (error.message,))])
 
     def _tell_clock(self, stamp: str) -> None:
         """Say how far the daemon's clock is from ours, so that views can show its times as ours."""

@@ -33,23 +33,23 @@ class Stream:
 
     def __init__(self, items):
         self.items = list(items)
-        self.is_cancelled = False
+        self.is_closed = False
 
-    async def read(self):
+    async def read_many(self):
         if not self.items:
-            return None
+            return []
         item = self.items.pop(0)
         if isinstance(item, Exception):
             raise item
         if item is for_ever:
             await asyncio.Event().wait()
-        return item
+        return [item]
 
-    async def initial_metadata(self):
-        return {}
+    async def header(self, name):
+        return ""
 
-    def cancel(self):
-        self.is_cancelled = True
+    async def close(self):
+        self.is_closed = True
 
 
 class Bytes:
@@ -101,7 +101,9 @@ class Channel:
             raise self.solve
         return control_pb2.SolveResponse(ExporterResponse=self.solve).SerializeToString()
 
-    def open_unary_stream(self, method, request, **_):
+    async def ask(self, method, request):
+        if isinstance(self.status, Exception):
+            raise self.status
         return self.status
 
     async def open_bytes(self, method, **_):
@@ -146,7 +148,7 @@ def build(channel, *, spec=None, session=None, timeout_s=5):
         return asyncio.run(main()), events
     finally:
         assert channel.bytes.is_closed
-        assert channel.status.is_cancelled
+        assert getattr(channel.status, "is_closed", True)
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +173,22 @@ def test_a_status_that_breaks_off_does_not_hide_why_the_build_failed():
 def test_a_status_that_breaks_off_in_a_build_that_succeeds_is_told():
     with pytest.raises(ProtocolError, match="RST_STREAM"):
         build(Channel({}, [RpcFailed(Status.INTERNAL, "RST_STREAM")]))
+
+
+def test_progress_that_cannot_be_had_is_told_and_the_build_goes_on():
+    channel = Channel({"a": "b"})
+    channel.status = ConnectionLost("it broke", address="unix:///run/b.sock")
+    answer, events = build(channel)
+    assert answer == {"a": "b"}
+    assert WarningRaised("", 1, "Progress is not shown any more.", ("it broke",)) in events
+
+
+def test_progress_that_is_lost_on_the_way_is_told_and_the_build_goes_on():
+    lost = ConnectionLost("it broke", address="unix:///run/b.sock")
+    answer, events = build(Channel({"a": "b"}, [vertex(name="one"), lost]))
+    assert answer == {"a": "b"}
+    assert [e.name for e in events if type(e) is VertexUpdated] == ["one"]
+    assert WarningRaised("", 1, "Progress is not shown any more.", ("it broke",)) in events
 
 
 def test_a_status_that_never_ends_is_given_up_after_a_silence():

@@ -41,6 +41,39 @@ def test_messages_do_not_depend_on_chunking(bodies, cuts):
 
 
 @relaxed
+@given(BODIES, st.lists(st.integers(min_value=0), max_size=30), st.booleans())
+def test_a_run_of_frames_makes_the_same_messages_as_one_frame_after_the_other(bodies, cuts, whole):
+    data, edges = b"".join(map(message, bodies)), [0]
+    for body in bodies:
+        edges.append(edges[-1] + len(message(body)))
+    if not whole:
+        edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    tally = Tally()
+    box = Inbox(tally, limit_bytes=LIMIT)
+    box.feed_run(data, list(itertools.pairwise(edges)))
+    assert (box.unread_bytes, tally.unread_bytes) == (len(data), len(data))
+    box.end()
+    assert box.fault is None
+    assert box.take_all() == bodies
+
+
+@pytest.mark.parametrize(("flag", "length"), [(2, 3), (1, 3), (0, LIMIT + 1)])
+def test_a_run_of_frames_with_a_wrong_message_ends_there(flag, length):
+    wrong = bytes([flag]) + length.to_bytes(4, "big") + b"abc"
+    data = message(b"good") + wrong + message(b"never")
+    edges = [0, len(message(b"good")), len(data) - len(message(b"never")), len(data)]
+    box = inbox()
+    box.feed_run(data, list(itertools.pairwise(edges)))
+    assert box.take() == b"good"
+    if flag == 1:  # it is compressed, and nobody said so: known when it is taken
+        with pytest.raises(RpcFault):
+            box.take()
+    else:
+        assert not box.ready
+        assert box.fault is not None
+
+
+@relaxed
 @given(BODIES)
 def test_single_bytes_make_the_same_messages_and_cost_single_bytes(bodies):
     box = inbox()

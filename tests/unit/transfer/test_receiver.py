@@ -5,8 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depotlab._transfer import Entry, Receiver, SenderFailed, filemode, receiver
-from depotlab._transfer.packets import FIN, encode_error, encode_request, encode_stat
+from depotlab._transfer.packets import (
+    FIN,
+    decode_packet,
+    decode_stat,
+    encode_error,
+    encode_request,
+    encode_stat,
+)
 from depotlab._transfer.receiver import Content
+from depotlab._transfer.receiver_packets import entry_in
 from depotlab.errors import ProtocolError, SessionError
 from tests.support.treesend import content, end_of, listing
 
@@ -31,7 +39,7 @@ def began(*entries: Entry, limit_bytes: int | None = None) -> Receiver:
 
 def written(events: list[Entry | Content]) -> list[object]:
     return [
-        (e.file.path, b"".join(e.pieces), e.ended) if isinstance(e, Content) else e.path
+        (e.file.entry.path, b"".join(e.pieces), e.ended) if isinstance(e, Content) else e.path
         for e in events
     ]
 
@@ -109,6 +117,40 @@ def test_packets_of_any_shape_mean_the_same(sizes: list[int], mode: int, data: b
     assert usual.requests() == odd.requests()
     turned = b"\x22" + bytes((len(data),)) + data + b"\x08\x02" if data else b"\x08\x02\x18\x00"
     assert written(usual.receive([content(0, data)])) == written(odd.receive([turned]))
+
+
+_ENTRIES = st.builds(
+    Entry,
+    path=st.binary(max_size=30),
+    mode=st.integers(0, 2**32 - 1),
+    size_bytes=st.integers(-(2**63), 2**63 - 1),
+    modified_ns=st.integers(-(2**63), 2**63 - 1),
+    link=st.binary(max_size=5),
+    device=st.none() | st.tuples(st.integers(0, 2**31), st.integers(0, 2**31)),
+    xattrs=st.none() | st.dictionaries(st.text("ab.", min_size=1), st.binary(max_size=3)),
+)
+
+
+@given(_ENTRIES)
+def test_an_entry_that_is_read_fast_is_read_right_and_a_rare_one_is_left_to_the_slow(entry) -> None:
+    packet = encode_stat(entry)
+    fast = entry_in(packet)
+    inner = decode_packet(packet).stat
+    assert inner is not None
+    slow = decode_stat(inner)
+    if entry.link or any(entry.device or ()) or entry.xattrs:
+        assert fast is None
+    else:
+        assert fast == slow
+
+
+@given(st.binary(max_size=40))
+def test_bytes_that_are_no_entry_are_never_read_fast(noise: bytes) -> None:
+    fast = entry_in(b"\x12" + noise)
+    if fast is not None:
+        inner = decode_packet(b"\x12" + noise).stat
+        assert inner is not None
+        assert fast == decode_stat(inner)
 
 
 # ------------------------------------------------------------------------------------- its lies

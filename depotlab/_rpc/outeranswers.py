@@ -1,0 +1,71 @@
+"""A call of ours with one request and many small answers, on a connection of its own: how progress arrives.
+
+grpcio hands out answers one by one, each through its completion queue, a thread of its own and two rounds of the
+event loop. A step that prints much makes thousands of them in a second. Here all that one read of the socket brought
+is handed out together, which costs a fifth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from depotlab._rpc.framing import Inbox, Tally
+from depotlab._rpc.outer import OuterConnection
+from depotlab.errors import ProtocolError
+
+__all__ = ["OuterAnswers"]
+
+
+class OuterAnswers:
+    """The answers to a request that was sent on a connection.
+
+    Args:
+        connection: On which the call was opened.
+        release: Called with the connection when the call is over.
+        limit_bytes: The longest message that is taken.
+    """
+
+    def __init__(
+        self,
+        connection: OuterConnection,
+        release: Callable[[OuterConnection], Awaitable[None]],
+        *,
+        limit_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._release = release
+        self._inbox = Inbox(Tally(), limit_bytes=limit_bytes)
+        self._closed = False
+
+    async def read_many(self) -> list[bytes]:
+        """Return the next messages, at least one; an empty list is the good end of the call.
+
+        Raises:
+            RpcFailed: The peer ended the call with a status other than OK, or reset it.
+            ConnectionLost: The connection broke.
+            ProtocolError: The peer broke a rule of HTTP/2 or gRPC.
+        """
+        inbox = self._inbox
+        while pieces := await self._connection.receive():
+            data = b"".join(pieces)
+            inbox.feed(data, 0, len(data))
+            if inbox.fault is not None:
+                raise ProtocolError(f"The daemon sent what cannot be read: {inbox.fault.message}.")
+            if messages := inbox.take_all():
+                return messages
+        inbox.end()
+        if inbox.fault is not None:
+            raise ProtocolError("The daemon ended an answer inside a message.")
+        return []
+
+    async def header(self, name: str) -> str:
+        """Return a header of the answer, empty if there is none. Call it after the first `read_many`."""
+        values = [value for key, value in self._connection.headers if key == name.encode()]
+        return values[-1].decode("ascii", "replace") if values else ""
+
+    async def close(self) -> None:
+        """Cancel the call if it still runs. Can be called twice."""
+        if not self._closed:
+            self._closed = True
+            await self._connection.leave_call()
+            await self._release(self._connection)
