@@ -19,6 +19,7 @@ __all__ = ["Unwrapper", "wrap_head"]
 _PREFIX = Struct(">BL")
 _TAG = 0x0A
 _LIMIT_BYTES = 16 << 20  # of a message: what the daemon allows itself
+_LONGEST_HEAD_BYTES = _PREFIX.size + 5  # the tag, and a length below `_LIMIT_BYTES`
 
 
 def wrap_head(n_bytes: int) -> bytes:
@@ -86,7 +87,15 @@ class Unwrapper:
                     out.append(piece[at : at + missing])
                     at += missing
                     missing = 0
-                at, missing = self._take_head(piece, at)
+                if not self._head and end - at >= _LONGEST_HEAD_BYTES:
+                    # Nearly always. A GiB has some hundred thousand heads.
+                    first = piece[at : at + _LONGEST_HEAD_BYTES].tobytes()
+                    head, missing = _head_of(first[: _PREFIX.size])
+                    if not first.startswith(head):
+                        raise _wrong("something else than bytes")
+                    at += len(head)
+                else:
+                    at, missing = self._take_head(piece, at)
         self._missing = missing
         return out
 

@@ -239,12 +239,39 @@ class _Archive:
         self._metadata = _exporter_metadata(call.metadata)
         turns = _Turns(always_in_thread=sink.may_block)
         await turns.run(sink.open)
-        async for contents in _contents(call):
-            for pieces in _in_turns(contents):
-                _check_limit(sink, pieces)
-                await turns.run(partial(sink.write, pieces))
+        if sink.may_block:
+            await self._write_behind(call)
+        else:
+            async for contents in _contents(call):
+                for pieces in _in_turns(contents):
+                    _check_limit(sink, sum(map(len, pieces)))
+                    await turns.run(partial(sink.write, pieces))
         await turns.run(sink.end)
         self.is_complete = True
+
+    async def _write_behind(self, call: Call) -> None:
+        """Write in a thread, one piece of work at a time; what comes meanwhile waits and goes together."""
+        sink, waiting, n_waiting = self._sink, list[memoryview](), 0
+        writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing.set_result(None)
+        try:
+            async for contents in _contents(call):
+                for pieces in _in_turns(contents):
+                    waiting += pieces
+                    n_waiting += sum(map(len, pieces))
+                    if writing.done() or n_waiting > _BYTES_PER_TURN:
+                        await writing
+                        _check_limit(sink, n_waiting)
+                        writing = asyncio.ensure_future(asyncio.to_thread(sink.write, waiting))
+                        waiting, n_waiting = [], 0
+            await writing
+            _check_limit(sink, n_waiting)
+            if waiting:
+                await asyncio.to_thread(sink.write, waiting)
+        finally:
+            # When we are cancelled the thread goes on: it is the user's object that it waits for. See `discard`.
+            writing.cancel()
+            writing.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def commit(self) -> Artifact:
         sink = self._sink
@@ -306,9 +333,9 @@ def _in_turns(pieces: Sequence[memoryview]) -> list[list[memoryview]]:
     return turns
 
 
-def _check_limit(sink: ByteSink, pieces: Sequence[memoryview]) -> None:
+def _check_limit(sink: ByteSink, n_more: int) -> None:
     limit = sink.limit_bytes
-    if limit is not None and sink.n_bytes + sum(map(len, pieces)) > limit:
+    if limit is not None and sink.n_bytes + n_more > limit:
         raise SessionError(
             f"An output is longer than {limit} bytes.",
             path=str(sink.host_path or ""),
