@@ -58,6 +58,8 @@ _MAX_FILES = 512
 _TICK_NS = 20_000_000
 _COARSE_TICK_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
+_new_entry = tuple.__new__
+_blake2b, _from_bytes = hashlib.blake2b, int.from_bytes
 
 
 def shared_key(versions: Mapping[str, Versions]) -> str:
@@ -104,37 +106,43 @@ class Versions:
     def stamp(self, entries: list[Entry]) -> list[Entry]:
         """Return the entries with the times to send; most are as they were."""
         now_ns = time.time_ns()
-        odd: list[int] = []
-        for index, entry in enumerate(entries):
-            changed_ns = entry.changed_ns
-            if (
-                changed_ns != entry.modified_ns or changed_ns > now_ns - _COARSE_TICK_NS
-            ) and is_requestable(entry.mode):
-                odd.append(index)
-        if not odd:
-            return entries
-        out = list(entries)
+        recent_ns = now_ns - _COARSE_TICK_NS
+        out: list[Entry] = []
         unknown: list[int] = []
-        for index in odd:
-            entry = entries[index]
-            if _is_fresh(entry, now_ns):
-                out[index] = entry._replace(modified_ns=entry.modified_ns + self._odd_ns)
-            elif entry.changed_ns != entry.modified_ns:
-                late_ns, slot = self._find(entry)
-                out[index] = entry._replace(modified_ns=entry.modified_ns + late_ns)
+        # As many as files in a tree, and with dependencies most of them get another time: so it is all in one loop.
+        for index, entry in enumerate(entries):
+            path, mode, size_bytes, modified_ns, link, device, xattrs, changed_ns, inode = entry
+            if (changed_ns == modified_ns and changed_ns <= recent_ns) or not is_requestable(mode):
+                continue
+            if _is_fresh(changed_ns, now_ns):
+                late_ns = self._odd_ns
+            elif changed_ns == modified_ns:
+                continue
+            else:
+                late_ns, slot = self._find(link or path, size_bytes, modified_ns, changed_ns, inode)
                 if slot is not None:
                     unknown.append(index)
+            out = out or list(entries)
+            fields = (path, mode, size_bytes, modified_ns + late_ns, link, device, xattrs)
+            out[index] = _new_entry(Entry, (*fields, changed_ns, inode))
         if unknown:
             self._remember(entries, unknown, out)
-        return out
+        return out or entries
 
-    def _find(self, entry: Entry) -> tuple[int, int | None]:
-        """Return how late to send an entry, and the slot for it if it has no record yet."""
-        path = entry.link or entry.path  # all names of an inode have to go with one time
-        version = _version(entry)
+    def _find(
+        self, path: bytes, size_bytes: int, modified_ns: int, changed_ns: int, inode: int
+    ) -> tuple[int, int | None]:
+        """Return how late to send a file, and the slot for it if it has no record yet.
+
+        Args:
+            path: The first name of the inode: all of them have to go with one time.
+            size_bytes, modified_ns, changed_ns, inode: As in `Entry`.
+        """
+        version = _version(changed_ns, inode)
         late_ns = 1
         while True:
-            slot = _hash(path + _TIMES.pack(entry.size_bytes, entry.modified_ns + late_ns))
+            data = path + _TIMES.pack(size_bytes, modified_ns + late_ns)
+            slot = _from_bytes(_blake2b(data, digest_size=8).digest(), "little")
             known = self._records.get(slot)
             if known is None:
                 return late_ns, slot
@@ -149,10 +157,16 @@ class Versions:
                 new = bytearray()
                 for index in unknown:
                     entry = entries[index]
-                    late_ns, slot = self._find(entry)
+                    late_ns, slot = self._find(
+                        entry.link or entry.path,
+                        entry.size_bytes,
+                        entry.modified_ns,
+                        entry.changed_ns,
+                        entry.inode,
+                    )
                     out[index] = entry._replace(modified_ns=entry.modified_ns + late_ns)
                     if slot is not None:
-                        version = self._records[slot] = _version(entry)
+                        version = self._records[slot] = _version(entry.changed_ns, entry.inode)
                         new += _RECORD.pack(slot, version)
                 if descriptor is not None:
                     _write(descriptor, new)
@@ -207,18 +221,14 @@ class Versions:
         return self.id
 
 
-def _is_fresh(entry: Entry, now_ns: int) -> bool:
-    coarse = entry.changed_ns % _SECOND_NS == 0
-    return entry.changed_ns > now_ns - (_COARSE_TICK_NS if coarse else _TICK_NS)
+def _is_fresh(changed_ns: int, now_ns: int) -> bool:
+    coarse = changed_ns % _SECOND_NS == 0
+    return changed_ns > now_ns - (_COARSE_TICK_NS if coarse else _TICK_NS)
 
 
-def _hash(data: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
-
-
-def _version(entry: Entry) -> int:
+def _version(changed_ns: int, inode: int) -> int:
     """Mix the time of the last change and the inode into 64 bits."""
-    return (entry.changed_ns + entry.inode * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    return (changed_ns + inode * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
