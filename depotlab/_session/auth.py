@@ -26,11 +26,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from depotlab._docker import docker_config_dir
 from depotlab._proto import auth_pb2
 from depotlab._rpc import Call, Handler, RpcFault, Status, unary
 from depotlab._session.credentials import ANONYMOUS, Credentials, config_key
 from depotlab._session.dockerconfig import DockerConfig
-from depotlab._session.places import docker_config_dir
 from depotlab._session.seeds import TokenSeeds
 from depotlab._session.service import Report
 from depotlab._session.token import CLIENT_ID, TokenRequest, fetch_token

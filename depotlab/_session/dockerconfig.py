@@ -36,8 +36,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from depotlab._docker import docker_config_dir
 from depotlab._session.credentials import ANONYMOUS, HUB_KEY, Credentials, config_key, host_of
-from depotlab._session.places import docker_config_dir
 from depotlab._session.service import Report
 from depotlab.errors import SessionError
 

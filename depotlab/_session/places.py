@@ -5,13 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["docker_config_dir", "state_dir"]
-
-
-def docker_config_dir() -> Path:
-    """Return the directory that Docker keeps its configuration in."""
-    given = os.environ.get("DOCKER_CONFIG")
-    return Path(given) if given else _home() / ".docker"
+__all__ = ["state_dir"]
 
 
 def state_dir() -> Path:

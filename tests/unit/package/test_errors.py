@@ -93,6 +93,15 @@ def test_notebooks_show_a_short_traceback():
     assert EXAMPLES[1]._render_traceback_() == ["ImageNotFound: none\n  hint: check"]
 
 
+def test_notebooks_show_what_was_noted_on_the_way():
+    error = errors.SessionError("broken", hint="mend it")
+    error.add_note("12 bytes of an output went to a pipe.")
+    assert error._render_traceback_() == [
+        "SessionError: broken\n  hint: mend it",
+        "12 bytes of an output went to a pipe.",
+    ]
+
+
 def test_notebooks_show_less_output_because_the_view_has_it():
     error = StepFailed(
         "failed", step="x", exit_code=1, log_tail=tuple(f"line {n}" for n in range(30))
