@@ -33,7 +33,6 @@ from depotlab._transfer.packets import (
     decode_stat,
     encode_request,
 )
-from depotlab._transfer.receiver_packets import data_start, entry_in
 from depotlab.errors import ProtocolError, SessionError
 
 __all__ = ["Content", "IncomingFile", "Receiver", "SenderFailed"]
@@ -146,6 +145,9 @@ class Receiver:
             ProtocolError: It sent what it may not send.
             SessionError: There is more than `limit_bytes`.
         """
+        # Only here: it loads protobuf, which describing a context does not need.
+        from depotlab._transfer.receiver_packets import data_start, entry_in
+
         events: list[Entry | Content] = []
         last: Content | None = None
         for message in messages:
