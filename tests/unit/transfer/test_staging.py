@@ -472,6 +472,7 @@ AS_NOBODY = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
+import depotlab._transfer.receiver_packets  # now: nobody may not read all of the standard library
 from tests.unit.transfer.test_staging import *
 os.setgid(65534); os.setuid(65534)
 dest = Path({dest!r})
