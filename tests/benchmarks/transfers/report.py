@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.transfers.measure import Row
+from tests.benchmarks.transfers.measure import BLIND, Row
 from tests.benchmarks.transfers.scenarios import MOST_PEAK_MB, MTLS
 from tests.benchmarks.transfers.sides import Run
 from tests.support.link import Shape
@@ -62,6 +62,9 @@ between machines and hours; the ratios of one run are what counts.
   text of both compresses to a third.
 - Whether files are compressed on their way is decided during each transfer by how the link behaves. Where it says
   *ours without compression*, that is a third client in the same turns, which may not.
+- Where it says *a receiver that does nothing*, that is our client in the same turns with its hands in its lap
+  (`tests/benchmarks/transfers/blind.py`): of a directory it writes nothing, of an archive it looks at nothing. What it
+  takes is the daemon's time.
 - Outputs are in the daemon's cache before. `oci` is uncompressed, so that the daemon's gzip is not what is timed. What
   is thrown away (written to `/dev/null`) was kept and compared in a round before those that are timed.
 
@@ -191,6 +194,11 @@ def _beside(row: Row) -> list[str]:
         for side, ratio in row.other_ratios.items():
             seconds = _seconds(run.seconds for run in row.others[side])
             lines.append(f"{_NAMES.get(side, side)} {seconds} s, ratio {ratio:.2f}")
+        if row.blind_ratio is not None:
+            seconds = _seconds(run.seconds for run in row.others[BLIND])
+            lines.append(
+                f"{BLIND} {seconds} s, {row.blind_ratio:.2f} of `buildctl`: the least there can be"
+            )
     return lines
 
 

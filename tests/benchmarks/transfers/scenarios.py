@@ -39,6 +39,7 @@ class Scenario:
         job: Makes its untimed part in a place.
         repeats: How many times as many rounds, for builds that take a moment only.
         plain: Ours without compression is measured too.
+        blind: A receiver that does nothing with what it gets is measured too.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Scenario:
     job: Callable[[Place], Job]
     repeats: int = 1
     plain: bool = False
+    blind: bool = False
 
 
 def scenarios(*, quick: bool) -> list[Scenario]:
@@ -105,6 +107,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             UNIX,
             0.55,
             output("oci", "big_file", plain, discard=True, n_mib=gib),
+            blind=True,
         ),
         Scenario(
             "oci-file",
@@ -119,6 +122,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             UNIX,
             0.55,
             output("local", "many_files", n_files=files.n_files),
+            blind=True,
         ),
         Scenario(
             "near-tar",

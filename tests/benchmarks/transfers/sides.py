@@ -145,10 +145,17 @@ class Ours:
         home: Folder for its settings.
         name: Of the side.
         compress: Whether files may be compressed on their way.
+        blind: Nothing is done with what is received, see `blind.py`.
     """
 
     def __init__(
-        self, door: Door, home: Path, *, name: str = "ours", compress: bool = True
+        self,
+        door: Door,
+        home: Path,
+        *,
+        name: str = "ours",
+        compress: bool = True,
+        blind: bool = False,
     ) -> None:
         self.name = name
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - lives as long as we do
@@ -171,7 +178,8 @@ class Ours:
             text=True,
         )
         certificates = str(door.certificates or "")
-        self._ask({"address": door.address, "certificates": certificates, "compress": compress})
+        where = {"address": door.address, "certificates": certificates}
+        self._ask({**where, "compress": compress, "blind": blind})
 
     def run(self, task: Task) -> Run:
         answer = self._ask(dataclasses.asdict(task))

@@ -1,7 +1,7 @@
 """Our side: one interpreter with one open client, told on standard input what to build.
 
-The first line is where the daemon is, `{"address", "certificates", "compress"}`; each further one a `Task`. Each
-is answered by one line: `{"seconds", "cpu_s", "peak_mb"}` or `{"error"}`. `{"log": true}` asks for the log of the
+The first line is where the daemon is, `{"address", "certificates", "compress", "blind"}`; each further one a `Task`.
+Each is answered by one line: `{"seconds", "cpu_s", "peak_mb"}` or `{"error"}`. `{"log": true}` asks for the log of the
 last build: `{"lines", "sha256"}`.
 
 Seconds are those of the call of `Client.build`. The peak is that of the process since its start, above what a
@@ -33,6 +33,7 @@ from typing import Any  # noqa: E402
 import depotlab as dl  # noqa: E402
 from depotlab import export, llb  # noqa: E402
 from depotlab._rpc.inner import ServedCall  # noqa: E402
+from tests.benchmarks.transfers.blind import Blind, SeenEnough  # noqa: E402
 from tests.benchmarks.transfers.sides import SERVER_NAME  # noqa: E402
 from tests.benchmarks.transfers.tasks import Task  # noqa: E402
 
@@ -42,17 +43,26 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def build(client: dl.Client, task: Task) -> tuple[dl.BuildResult, dict[str, float]]:
-    """Run one task, timed."""
+def build(
+    client: dl.Client, task: Task, blind: Blind | None
+) -> tuple[dl.BuildResult | None, dict[str, float]]:
+    """Run one task, timed; a blind receiver has no result of an archive."""
     target = task.state() if task.graph else dl.dockerfile(task.folder)
     output = None
     if task.output:
         to = open(os.devnull, "wb") if task.output_path == os.devnull else task.output_path  # noqa: SIM115
         output = getattr(export, task.output)(to, **task.output_attrs)
+    if blind is not None and task.output != "local":
+        blind.n_bytes = task.arguments["n_mib"] << 20
     cpu_s = _cpu_s()
     began_s = time.perf_counter()
-    result = client.build(target, output=output, progress="quiet")
-    seconds = time.perf_counter() - began_s
+    result = None
+    try:
+        result = client.build(target, output=output, progress="quiet")
+        seconds = time.perf_counter() - began_s
+    except SeenEnough:
+        assert blind is not None
+        seconds = blind.ended_s - began_s
     return result, {
         "seconds": seconds,
         "cpu_s": _cpu_s() - cpu_s,
@@ -74,21 +84,24 @@ def main() -> None:
     where = json.loads(sys.stdin.readline())
     if not where["compress"]:
         ServedCall.use_gzip = lambda self: False  # type: ignore[method-assign]
+    blind = Blind() if where["blind"] else None
     tls = None
     if at := where["certificates"]:
         files = {"ca": f"{at}/ca.pem", "cert": f"{at}/cert.pem", "key": f"{at}/key.pem"}
         tls = dl.TLS(**files, server_name=SERVER_NAME)
     with dl.connect(where["address"], tls=tls) as client:
         # Loads what a first build loads, and opens what stays open.
+        result: dl.BuildResult | None
         result = client.build(llb.scratch().mkfile("/warm", b""), progress="quiet")
         _say({"ready": True})
         for line in sys.stdin:
             question = json.loads(line)
             try:
                 if "log" in question:
+                    assert result is not None
                     answer: dict[str, Any] = read_log(result)
                 else:
-                    result, answer = build(client, Task(**question))
+                    result, answer = build(client, Task(**question), blind)
             except (
                 Exception
             ) as error:  # told to whoever measures; the row then says why it has no figure
