@@ -51,7 +51,7 @@ LINK_SILENCE_S = 60.0
 """Silence on the session after which the link counts as dead: twelve missed health questions."""
 
 SESSION_GRACE_S = 2.0
-"""How long Solve may take to tell why the session has ended."""
+"""How long Solve may take to tell why the session, or the stream of the status, has ended."""
 
 STATUS_BATCH_S = 0.02
 """Status is decoded so often at most. A short build has most of its messages while the daemon waits for our
@@ -102,7 +102,9 @@ class _Build:
         self.status_at_s: float | None = None
         self.undecoded: list[bytes] = []
         self.remarks = Remarks()
+        self.missed: LinkError | None = None  # why progress is not shown any more
         self.tunnel = tunnel
+        self.bridge: Bridge | None = None
 
     async def run(self) -> dict[str, str]:
         serving = asyncio.create_task(self._serve_session(), name="depotlab session")
@@ -121,12 +123,14 @@ class _Build:
             trouble = await self._drain_status(status)
             if trouble is not None:
                 raise trouble
+            self._tell_missed()
             warnings = self.remarks.ignored()
             warnings += [WarningRaised("", 1, p.message, (p.hint,)) for p in self.session.problems]
             if warnings:
                 self.on_events(warnings)
             return answer
         finally:
+            self.missed = None
             await _stop(status, frontend, serving)
             await self.tunnel.close()
 
@@ -153,6 +157,9 @@ class _Build:
                         await asyncio.wait({solving}, timeout=STATUS_SILENCE_S)
                         if solving.done():
                             break
+                    elif self.bridge is not None and self.bridge.has_returned:
+                        # The daemon was told that it failed; cancelled, its record would say so instead.
+                        await asyncio.wait({solving}, timeout=STATUS_SILENCE_S)
                     raise error
             if serving in done:
                 watched.discard(serving)
@@ -202,7 +209,7 @@ class _Build:
         if self.spec.run is None:
             return
         known = known_capabilities(self.channel)
-        bridge = Bridge(
+        bridge = self.bridge = Bridge(
             self.channel,
             self.spec.ref,
             cache_imports=self.spec.cache_imports,
@@ -241,8 +248,16 @@ class _Build:
             await answers.close()
 
     def _miss_progress(self, error: LinkError) -> None:
-        """Say that the rest is not shown. The build goes on: if it cannot, Solve tells the reason."""
-        self.on_events([WarningRaised("", 1, "Progress is not shown any more.", (error.message,))])
+        """Note that the rest is not shown. When the whole link is gone Solve fails at once, and that is the reason."""
+        self.missed = error
+        asyncio.get_running_loop().call_later(SESSION_GRACE_S, self._tell_missed)
+
+    def _tell_missed(self) -> None:
+        missed, self.missed = self.missed, None
+        if missed is not None:
+            self.on_events(
+                [WarningRaised("", 1, "Progress is not shown any more.", (missed.message,))]
+            )
 
     def _tell_clock(self, stamp: str) -> None:
         """Say how far the daemon's clock is from ours, so that views can show its times as ours."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -80,6 +81,9 @@ def test_a_connection_cut_while_files_are_sent_is_a_lost_connection(relay, tmp_p
             build.result(timeout_s=30)
 
 
+MARK = "this-is-the-solve"
+
+
 class Client:
     """A connection as a client keeps it, for builds that may be asked for twice."""
 
@@ -99,9 +103,11 @@ class Client:
         """Build; the first `n_deaths` requests die on their way, and so does all at an event that `cuts`."""
 
         def attempt():
-            self.specs.append(graph_spec(state, no_cache=True))
+            # Of all requests only Solve has attributes.
+            marked = {"marked": f"{len(self.specs)}-{MARK}"}
+            self.specs.append(replace(graph_spec(state, no_cache=True), attrs=marked))
             if len(self.specs) <= n_deaths:
-                relay.cut_when_seen(self.specs[-1].ref.encode())
+                relay.cut_when_seen(marked["marked"].encode())
             return Attempt(self.specs[-1], Session())
 
         def take(events):

@@ -191,6 +191,40 @@ def test_progress_that_is_lost_on_the_way_is_told_and_the_build_goes_on():
     assert WarningRaised("", 1, "Progress is not shown any more.", ("it broke",)) in events
 
 
+def test_progress_that_is_lost_with_the_link_is_no_matter_of_its_own():
+    lost = ConnectionLost("it broke", address="unix:///run/b.sock")
+    events = []
+
+    async def main():
+        channel = Channel(lost, [vertex(name="one"), lost])
+        with pytest.raises(ConnectionLost):
+            await module.solve(channel, SolveSpec("r"), Session(), events.extend)
+        await asyncio.sleep(2 * module.SESSION_GRACE_S)
+
+    asyncio.run(main())
+    assert [e.name for e in events if type(e) is VertexUpdated] == ["one"]
+    assert not any(type(e) is WarningRaised for e in events)
+
+
+def test_progress_that_is_lost_is_told_while_the_build_runs():
+    lost = ConnectionLost("it broke", address="unix:///run/b.sock")
+    told = asyncio.Event()
+
+    async def main():
+        def take(events):
+            if any(type(e) is WarningRaised for e in events):
+                told.set()
+
+        building = asyncio.create_task(
+            module.solve(Channel(for_ever, [lost]), SolveSpec("r"), Session(), take)
+        )
+        await asyncio.wait_for(told.wait(), 5)
+        building.cancel()
+        await asyncio.wait([building])
+
+    asyncio.run(main())
+
+
 def test_a_status_that_never_ends_is_given_up_after_a_silence():
     started_s = time.monotonic()
     answer, events = build(Channel({"a": "b"}, [vertex(name="one"), for_ever]))
