@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PROTOS := $(wildcard protos/depotlab/_proto/*.proto)
+# An engine for each process; what is in one file shares one.
+ENGINES := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system engine fmt check quick test test-newest integration browser notebooks demo bench proto proto-check clean
@@ -40,7 +42,7 @@ quick: setup ## Unit, protocol and typing tests with fewer random examples: half
 	DEPOTLAB_QUICK=1 $(BIN)/python -bb -m pytest -q --numprocesses=auto tests/unit tests/protocol tests/typing
 
 integration: engine ## Tests against a real daemon and registry
-	$(BIN)/python -bb -m pytest tests/integration
+	$(BIN)/python -bb -m pytest $(ENGINES) tests/integration
 
 browser: engine ## Tests in a real JupyterLab and a real browser
 	$(BIN)/python -bb -m pytest tests/browser
@@ -51,7 +53,8 @@ notebooks: engine ## Run every notebook that is published
 test: engine ## Everything, on the oldest Python; unit and protocol tests also on the newest
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -bb -m pytest --numprocesses=auto tests/unit tests/protocol tests/typing
-	$(BIN)/python -bb -m pytest tests/integration tests/notebooks tests/browser
+	$(BIN)/python -bb -m pytest $(ENGINES) tests/integration tests/notebooks
+	$(BIN)/python -bb -m pytest tests/browser
 	$(MAKE) --no-print-directory test-newest
 
 test-newest: system ## Unit and protocol tests on the newest Python of this machine
