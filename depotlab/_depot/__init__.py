@@ -3,13 +3,14 @@
 May import `_session`, `_rpc`, `export`, `_proto` and `errors`.
 """
 
-from depotlab._depot.address import DEFAULT_URL
+from depotlab._depot.address import DEFAULT_URL, check_url
 from depotlab._depot.api import DEFAULT_REGION, Api, Builds, Projects
 from depotlab._depot.build import (
     REGISTRY_HOST,
     DepotBuild,
     ImageTag,
     RegistryUse,
+    through_cancellation,
 )
 from depotlab._depot.config import DepotConfig, Setting, config_file, find_config
 from depotlab._depot.connect import Connect, Method
@@ -29,7 +30,8 @@ from depotlab._depot.errors import (
 )
 from depotlab._depot.fleet import Fleet
 from depotlab._depot.images import Images, PullInfo, PullToken, SavedImage
-from depotlab._depot.login import Login, login
+from depotlab._depot.listing import Listed, Listing, counted
+from depotlab._depot.login import Login, LoginBegun, begin_login, login, logout
 from depotlab._depot.machine import ACQUIRE_S, Machine, Probe
 from depotlab._depot.options import COMMANDS, BuildOptions, DaggerEngine
 from depotlab._depot.outcome import Outcome
@@ -41,7 +43,16 @@ from depotlab._depot.stages import STAGES, Report, Stage
 from depotlab._depot.status import StatusMirror
 from depotlab._depot.steps import BuildStep, StepLog
 from depotlab._depot.tables import Table, table
-from depotlab._depot.usage import ProjectUsage, Usage, Usages
+from depotlab._depot.usage import (
+    BuildUsage,
+    JobUsage,
+    ProjectUsage,
+    RepositoryUsage,
+    SandboxUsage,
+    StorageUsage,
+    Usage,
+    Usages,
+)
 from depotlab._depot.values import (
     HARDWARE,
     Build,
@@ -66,6 +77,7 @@ __all__ = [
     "Build",
     "BuildOptions",
     "BuildStep",
+    "BuildUsage",
     "Builds",
     "CachePolicy",
     "Connect",
@@ -79,7 +91,11 @@ __all__ = [
     "ImageTag",
     "Images",
     "InvalidRequest",
+    "JobUsage",
+    "Listed",
+    "Listing",
     "Login",
+    "LoginBegun",
     "Machine",
     "Method",
     "NewToken",
@@ -97,13 +113,16 @@ __all__ = [
     "PullToken",
     "RegistryUse",
     "Report",
+    "RepositoryUsage",
     "ResourceExhausted",
     "Retry",
+    "SandboxUsage",
     "SavedImage",
     "Setting",
     "Stage",
     "StatusMirror",
     "StepLog",
+    "StorageUsage",
     "Table",
     "TlsFailed",
     "Token",
@@ -112,13 +131,18 @@ __all__ = [
     "Unavailable",
     "Usage",
     "Usages",
+    "begin_login",
+    "check_url",
     "config_file",
+    "counted",
     "emulated",
     "find_config",
     "login",
+    "logout",
     "machine_platform",
     "machines_for",
     "register",
     "resume",
     "table",
+    "through_cancellation",
 ]

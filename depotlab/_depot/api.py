@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 from depotlab._depot import methods
 from depotlab._depot.arguments import (
-    LIST_TIMEOUT_S,
     PAGE_SIZE,
     check_page_size,
     checked,
@@ -19,6 +18,7 @@ from depotlab._depot.arguments import (
 )
 from depotlab._depot.connect import Connect
 from depotlab._depot.images import Images
+from depotlab._depot.listing import Listing
 from depotlab._depot.pages import Pages
 from depotlab._depot.steps import BuildStep, StepLog, list_logs, list_steps
 from depotlab._depot.usage import Usages
@@ -75,12 +75,10 @@ class Projects:
                 request.region_id = region
             if token:
                 request.page_token = token
-            reply = await self._connect.unary(
-                methods.LIST_PROJECTS, request, timeout_s=LIST_TIMEOUT_S
-            )
+            reply = await self._connect.unary(methods.LIST_PROJECTS, request)
             return [read_project(item) for item in reply.projects], reply.next_page_token
 
-        return Pages(fetch)
+        return Pages(fetch, "projects")
 
     async def get(self, project_id: str) -> Project:
         """Return one project.
@@ -185,11 +183,12 @@ class Projects:
             same = [p for p in same if p.organization_id in ("", self._organization_id)]
         return min(same, key=_age, default=None)
 
-    async def tokens(self, project_id: str) -> tuple[Token, ...]:
+    async def tokens(self, project_id: str) -> Listing[Token]:
         """List the tokens of a project, without their secrets."""
         request = core.ListTokensRequest(project_id=checked("project_id", project_id))
         reply = await self._connect.unary(methods.LIST_TOKENS, request)
-        return tuple(Token(item.token_id, item.description) for item in reply.tokens)
+        tokens = (Token(item.token_id, item.description) for item in reply.tokens)
+        return Listing(tokens, "tokens")
 
     async def create_token(self, project_id: str, description: str) -> NewToken:
         """Make a token that builds in this project and does nothing else. Its secret is shown only now."""
@@ -211,11 +210,11 @@ class Projects:
         request = core.DeleteTokenRequest(token_id=checked("token_id", token_id))
         await self._connect.unary(methods.DELETE_TOKEN, request)
 
-    async def trust_policies(self, project_id: str) -> tuple[TrustPolicy, ...]:
+    async def trust_policies(self, project_id: str) -> Listing[TrustPolicy]:
         """List whose CI jobs may build in a project without a token."""
         request = core.ListTrustPoliciesRequest(project_id=checked("project_id", project_id))
         reply = await self._connect.unary(methods.LIST_TRUST_POLICIES, request)
-        return tuple(read_trust_policy(item) for item in reply.trust_policies)
+        return Listing(map(read_trust_policy, reply.trust_policies), "trust policies")
 
     async def add_trust_policy(self, project_id: str, policy: TrustPolicy) -> TrustPolicy:
         """Let CI jobs in, and return the policy with its id."""
@@ -247,12 +246,10 @@ class Builds:
             request = core.ListBuildsRequest(project_id=project_id, page_size=page_size)
             if token:
                 request.page_token = token
-            reply = await self._connect.unary(
-                methods.LIST_BUILDS, request, timeout_s=LIST_TIMEOUT_S
-            )
+            reply = await self._connect.unary(methods.LIST_BUILDS, request)
             return [read_build(item) for item in reply.builds], reply.next_page_token
 
-        return Pages(fetch)
+        return Pages(fetch, "builds")
 
     async def get(self, build_id: str) -> Build:
         """Return one build.
@@ -273,9 +270,21 @@ class Builds:
         return list_steps(self._connect, project_id, build_id, page_size=page_size)
 
     def logs(
-        self, project_id: str, build_id: str, digest: str, *, page_size: int = PAGE_SIZE
+        self,
+        project_id: str,
+        build_id: str,
+        digest: str | None = None,
+        *,
+        page_size: int = PAGE_SIZE,
     ) -> Pages[StepLog]:
-        """List what a step wrote, the oldest first; `digest` is the step's."""
+        """List what the steps of a build wrote, step after step, in each the oldest first.
+
+        Args:
+            project_id: Of the project.
+            build_id: Of the build.
+            digest: Only what this step wrote.
+            page_size: Pieces for each call to the server, at least 1.
+        """
         return list_logs(self._connect, project_id, build_id, digest, page_size=page_size)
 
     async def share(self, build_id: str) -> str:
@@ -310,12 +319,17 @@ class Api:
         self.images = Images(connect)
         self.usage = Usages(connect)
 
-    async def organizations(self) -> tuple[Organization, ...]:
+    async def organizations(self) -> Listing[Organization]:
         """List the organizations that the token belongs to."""
         reply = await self._connect.unary(
             methods.LIST_ORGANIZATIONS, core.ListOrganizationsRequest()
         )
-        return tuple(map(read_organization, reply.organizations))
+        return Listing(map(read_organization, reply.organizations), "organizations")
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return self._connect.base_url
 
     def close(self) -> None:
         """Close the connections. Harmless when called twice."""

@@ -9,10 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from depotlab._depot.errors import BadReply
 from depotlab.errors import UsageError
 
-__all__ = ["LIST_TIMEOUT_S", "PAGE_SIZE", "check_page_size", "checked", "empty", "timestamp"]
+__all__ = ["PAGE_SIZE", "check_page_size", "checked", "empty", "timestamp"]
 
 PAGE_SIZE = 100
-LIST_TIMEOUT_S = 30.0
 
 
 def checked(name: str, value: str) -> str:

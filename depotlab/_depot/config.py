@@ -99,13 +99,16 @@ class DepotConfig:
             raise NoToken
         return self.token.value
 
-    def connect(self) -> Connect:
+    def connect(self, *, timeout_s: float = 30.0) -> Connect:
         """Return a client with this address and token, which connects when it is first used.
+
+        Args:
+            timeout_s: For each call, with its tries.
 
         Raises:
             NoToken: There is no token.
         """
-        return Connect(self.base_url.value, token=self.require_token())
+        return Connect(self.base_url.value, token=self.require_token(), timeout_s=timeout_s)
 
     def __repr__(self) -> str:
         rows = [(name, s.shown or "-", s.source or "not found") for name, s in self.settings()]

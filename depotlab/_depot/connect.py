@@ -92,6 +92,7 @@ class Connect:
         token: Sent as bearer; without one there is no such header at all. Never shown.
         trust: What the server's certificate is checked against; None is the system's roots.
         retry: How often idempotent calls are tried, and with which pauses.
+        timeout_s: For a call that is not given a limit of its own.
 
     Raises:
         UsageError: The URL is none of http or https, or the token has characters that no header takes.
@@ -104,12 +105,14 @@ class Connect:
         token: str = "",
         trust: ssl.SSLContext | None = None,
         retry: Retry | None = None,
+        timeout_s: float = 30.0,
     ) -> None:
         self._url = check_url(base_url)
         self._prefix = urlsplit(self._url).path.rstrip("/")
         self._token = check_token(token)
         self._trust = trust
         self._retry = retry or Retry()
+        self._timeout_s = timeout_s
         self._http = Http(self._url, trust=trust)
         self._owns_http = True
         self._random = random.Random()  # noqa: S311 - spreads pauses, protects nothing
@@ -148,17 +151,18 @@ class Connect:
             token=self._token if token is None else token,
             trust=self._trust,
             retry=retry or self._retry,
+            timeout_s=self._timeout_s,
         )
 
     async def unary(
-        self, method: Method[ReplyT], request: Message, *, timeout_s: float = 30.0
+        self, method: Method[ReplyT], request: Message, *, timeout_s: float | None = None
     ) -> ReplyT:
         """Ask once, and again if that is safe, and return the reply.
 
         Args:
             method: What to ask.
             request: The message of the method.
-            timeout_s: For all tries and pauses together.
+            timeout_s: For all tries and pauses together; None is the client's own limit.
 
         Raises:
             DepotError: Of the class that fits, with the server's message.
@@ -167,7 +171,7 @@ class Connect:
         return reply
 
     async def dated(
-        self, method: Method[ReplyT], request: Message, *, timeout_s: float = 30.0
+        self, method: Method[ReplyT], request: Message, *, timeout_s: float | None = None
     ) -> tuple[ReplyT, datetime | None]:
         """Do what `unary` does, and return also when the server says that it answered.
 
@@ -178,6 +182,7 @@ class Connect:
             DepotError: Of the class that fits, with the server's message.
         """
         data = request.SerializeToString()
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         n_tried = 0

@@ -3,6 +3,9 @@
 The server says `pending` with a time to wait, or `active` with an address, the name that the machine's certificate has,
 the authority that signed it, and a certificate and key of this build. All three are PEM. What is missing or malformed
 is named by its field, and never shown.
+
+A machine is dialled directly even where the API is behind an HTTP proxy: the official command line does so.
+Source: depot/cli `pkg/machine/machine.go`.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ def _found(active: cli.GetBuildKitConnectionResponse.Active) -> Found:
         raise _bad("active.endpoint", "does not begin with tcp://")
     tls = _tls(active)
     try:
-        endpoint = Endpoint(active.endpoint, tls=tls)
+        endpoint = Endpoint(active.endpoint, tls=tls, direct=True)
     except UsageError:
         raise _bad("active.endpoint", "is not tcp://host:port") from None
     return Found(endpoint, gzip=active.WhichOneof("compressor") == "gzip")

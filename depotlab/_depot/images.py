@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from depotlab._depot import methods
-from depotlab._depot.arguments import LIST_TIMEOUT_S, PAGE_SIZE, check_page_size, checked, empty
+from depotlab._depot.arguments import PAGE_SIZE, check_page_size, checked, empty
 from depotlab._depot.build import REGISTRY_HOST, REGISTRY_USER
 from depotlab._depot.connect import Connect
 from depotlab._depot.errors import DepotError
@@ -15,7 +18,7 @@ from depotlab._depot.pages import Pages
 from depotlab._depot.reading import moment_in
 from depotlab._proto import depot_build_pb2 as build
 from depotlab._proto import depot_cli_pb2 as cli
-from depotlab._session import Credentials
+from depotlab._session import Credentials, keep_login
 from depotlab.errors import UsageError
 
 __all__ = ["Images", "PullInfo", "PullToken", "SavedImage"]
@@ -48,6 +51,7 @@ class PullInfo:
         registry_host: Where it is.
         targets: Of the build, by the names that a bake file gives them; a plain build has none.
         saved: Whether an image was saved at all, as far as the server says.
+        tags: Names that the build gave its image, of all its targets.
     """
 
     reference: str
@@ -55,6 +59,20 @@ class PullInfo:
     registry_host: str = REGISTRY_HOST
     targets: tuple[str, ...] = ()
     saved: bool = True
+    tags: tuple[str, ...] = ()
+
+    @property
+    def username(self) -> str:
+        """User of the registry."""
+        return self.credentials.username
+
+    @property
+    def password(self) -> str:
+        """Password of that user. Print it only where nobody reads along."""
+        return self.credentials.password
+
+    def __repr__(self) -> str:
+        return f"PullInfo(reference={self.reference!r}, username={self.username!r}, password=•••)"
 
     def reference_of(self, target: str = "") -> str:
         """Return the whole name of the image of a target; of a plain build's only one, when left out.
@@ -93,6 +111,16 @@ class PullToken:
     registry_host: str = REGISTRY_HOST
 
     @property
+    def username(self) -> str:
+        """User of the registry."""
+        return REGISTRY_USER
+
+    @property
+    def password(self) -> str:
+        """Password of that user: the token. Print it only where nobody reads along."""
+        return self.token
+
+    @property
     def credentials(self) -> Credentials:
         """The same for a registry's login."""
         return Credentials(REGISTRY_USER, self.token)
@@ -120,15 +148,13 @@ class Images:
             request = build.ListImagesRequest(project_id=project_id, page_size=page_size)
             if token:
                 request.page_token = token
-            reply = await self._connect.unary(
-                methods.LIST_IMAGES, request, timeout_s=LIST_TIMEOUT_S
-            )
+            reply = await self._connect.unary(methods.LIST_IMAGES, request)
             return [
                 SavedImage(i.tag, i.digest, moment_in(i, "pushed_at"), i.size_bytes)
                 for i in reply.images
             ], reply.next_page_token
 
-        return Pages(fetch)
+        return Pages(fetch, "images")
 
     async def delete(self, project_id: str, *tags: str) -> None:
         """Delete images of a project.
@@ -169,17 +195,51 @@ class Images:
             registry_host=reply.registry_host or reply.reference.partition("/")[0],
             targets=tuple(o.target_name for o in bakes if o.target_name),
             saved=not options or reply.save_for_load or any(o.save for o in options),
+            tags=tuple(dict.fromkeys(tag for o in options for tag in o.tags)),
         )
 
     async def pull_token(self, *, project_id: str = "", build_id: str = "") -> PullToken:
-        """Make a token that pulls.
+        """Make a token that pulls: a login of the registry that is good for a while.
 
         Args:
             project_id: All images of this project.
             build_id: Only that of this build.
+
+        Raises:
+            NotFound: There is no such project or build.
         """
         request = cli.GetPullTokenRequest(project_id=project_id, build_id=build_id)
         reply = await self._connect.unary(methods.GET_PULL_TOKEN, request)
         if not reply.token:
             raise empty("GetPullToken", "token")
         return PullToken(reply.token, reply.registry_host or REGISTRY_HOST)
+
+    async def docker_login(
+        self,
+        *,
+        project_id: str = "",
+        build_id: str = "",
+        host_folder: str | os.PathLike[str] | None = None,
+    ) -> Path:
+        """Log the Docker command of this computer in, with a pull token, so that `docker pull` works for a while.
+
+        The login goes where `docker login` puts it: to the credential helper that the configuration names, or
+        into its file `config.json`, which only this user may read then.
+
+        Args:
+            project_id: For all images of this project.
+            build_id: Only for that of this build.
+            host_folder: Of Docker's configuration; None is DOCKER_CONFIG, or `~/.docker`.
+
+        Returns:
+            The configuration's file.
+
+        Raises:
+            NotFound: There is no such project or build.
+            ContextError: The file cannot be changed, or the helper failed.
+        """
+        token = await self.pull_token(project_id=project_id, build_id=build_id)
+        folder = None if host_folder is None else Path(host_folder)
+        return await asyncio.to_thread(
+            keep_login, token.registry_host, token.credentials, host_folder=folder
+        )

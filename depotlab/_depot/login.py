@@ -27,7 +27,7 @@ from depotlab._proto import depot_clibeta_pb2 as beta
 from depotlab._proto import depot_core_pb2 as core
 from depotlab.errors import ContextError, UsageError
 
-__all__ = ["Login", "login", "write_login"]
+__all__ = ["Login", "LoginBegun", "begin_login", "login", "logout", "write_login"]
 
 _KEYS = ("api_token", "org_id")
 _OURS = re.compile(r"""["']?(?:api_token|org_id)["']?\s*:""")
@@ -47,6 +47,66 @@ class Login:
     host_path: Path
     organization: str = ""
     organizations: tuple[Organization, ...] = ()
+
+    def __repr__(self) -> str:
+        names = {one.id: one.name for one in self.organizations}
+        where = f" to {names.get(self.organization) or self.organization}" * bool(self.organization)
+        return f"<logged in{where}; the token is in {self.host_path}>"
+
+
+class LoginBegun:
+    """A login that waits for a person. To be used on one event loop.
+
+    Attributes:
+        approve_url: What the person is to open.
+    """
+
+    def __init__(self, connect: Connect, login_id: str, approve_url: str) -> None:
+        self.approve_url = approve_url
+        self._connect = connect
+        self._id = login_id
+
+    async def finish(
+        self,
+        *,
+        organization: str = "",
+        timeout_s: float = 600.0,
+        host_path: Path | None = None,
+    ) -> Login:
+        """Wait until the person has agreed, and keep the token; see `login`."""
+        token = await _approved(self._connect, self._id, timeout_s)
+        organizations = await _organizations(self._connect, token)
+        if organization and organization not in {one.id for one in organizations}:
+            raise UsageError(
+                f"organization={organization!r} is none that you belong to.",
+                hint=f"use one of {', '.join(f'{o.id} ({o.name})' for o in organizations)}",
+            )
+        if not organization and len(organizations) == 1:
+            organization = organizations[0].id
+        host_path = host_path or config_file()
+        await asyncio.to_thread(write_login, host_path, token, organization)
+        return Login(host_path, organization, organizations)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connect.close()
+
+
+async def begin_login(base_url: str = DEFAULT_URL) -> LoginBegun:
+    """Ask for a login; `close` what is returned.
+
+    Raises:
+        DepotError: The API cannot be reached, or does not let people log in.
+    """
+    connect = Connect(base_url)
+    try:
+        started = await connect.unary(methods.START_LOGIN, beta.StartLoginRequest())
+        if not started.id or not started.approve_url.startswith(("https://", "http://")):
+            raise empty("StartLogin", "URL")
+    except BaseException:
+        connect.close()
+        raise
+    return LoginBegun(connect, started.id, started.approve_url)
 
 
 async def login(
@@ -71,26 +131,14 @@ async def login(
         UsageError: The person does not belong to this organization.
         ContextError: The file cannot be written.
     """
-    connect = Connect(base_url)
+    begun = await begin_login(base_url)
     try:
-        started = await connect.unary(methods.START_LOGIN, beta.StartLoginRequest())
-        if not started.id or not started.approve_url.startswith(("https://", "http://")):
-            raise empty("StartLogin", "URL")
-        show(started.approve_url)
-        token = await _approved(connect, started.id, timeout_s)
-        organizations = await _organizations(connect, token)
-    finally:
-        connect.close()
-    if organization and organization not in {one.id for one in organizations}:
-        raise UsageError(
-            f"organization={organization!r} is none that you belong to.",
-            hint=f"use one of {', '.join(f'{o.id} ({o.name})' for o in organizations)}",
+        show(begun.approve_url)
+        return await begun.finish(
+            organization=organization, timeout_s=timeout_s, host_path=host_path
         )
-    if not organization and len(organizations) == 1:
-        organization = organizations[0].id
-    host_path = host_path or config_file()
-    await asyncio.to_thread(write_login, host_path, token, organization)
-    return Login(host_path, organization, organizations)
+    finally:
+        begun.close()
 
 
 def write_login(host_path: Path, token: str, organization: str = "") -> None:
@@ -111,6 +159,33 @@ def write_login(host_path: Path, token: str, organization: str = "") -> None:
             path=str(host_path),
             hint="make its folder writable, or set DEPOT_TOKEN instead",
         ) from error
+
+
+def logout(host_path: Path | None = None) -> bool:
+    """Forget the token and the organization that are kept for this user; return whether there were any.
+
+    The token itself stays good until it is deleted at Depot. What else is in the file stays.
+
+    Raises:
+        ContextError: The file cannot be changed.
+    """
+    host_path = host_path or config_file()
+    try:
+        before = host_path.read_text(encoding="utf-8")
+        kept = _others(host_path)
+        if len(kept) == len(before.splitlines()):
+            return False
+        if any(line.strip() for line in kept):
+            _replace(host_path, "\n".join((*kept, "")))
+        else:
+            host_path.unlink()
+    except FileNotFoundError:
+        return False
+    except UnicodeDecodeError:
+        raise _unchangeable(host_path, "it is no text") from None
+    except OSError as error:
+        raise _unchangeable(host_path, (error.strerror or str(error)).lower()) from error
+    return True
 
 
 async def _approved(connect: Connect, login_id: str, timeout_s: float) -> str:
@@ -148,13 +223,17 @@ def _others(host_path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (NotFlat, UnicodeDecodeError) as error:
-        why = error if isinstance(error, NotFlat) else "it is no text"
-        raise ContextError(
-            f"{host_path} cannot be changed: {why}.",
-            path=str(host_path),
-            hint="delete it, and log in again",
-        ) from None
+        why = str(error) if isinstance(error, NotFlat) else "it is no text"
+        raise _unchangeable(host_path, why) from None
     return [line for line in text.splitlines() if not _OURS.match(line)]
+
+
+def _unchangeable(host_path: Path, why: str) -> ContextError:
+    return ContextError(
+        f"{host_path} cannot be changed: {why}.",
+        path=str(host_path),
+        hint="delete it, and log in again",
+    )
 
 
 def _scalar(value: str) -> str:

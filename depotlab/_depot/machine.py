@@ -52,8 +52,11 @@ _YOUNG_PAUSE_S: Final = 0.25
 _FIRST_PAUSE_S: Final = 0.05
 _MOST_PAUSE_S: Final = 0.5
 
-# How long a machine may shake hands well and then refuse us, before that is the answer.
-_REFUSING_S: Final = 10.0
+# A dial that takes longer may be one that never succeeds.
+_PATIENCE_S: Final = 0.5
+
+# How long a machine may shake hands well and then let us wait, or close the door, before that is the answer.
+_REFUSING_S: Final = {"let in": 10.0, "closed": 3.0}
 
 # What asking again does not change.
 _FINAL: Final = (
@@ -277,17 +280,24 @@ class Machine:
             failure: Exception
             try:
                 async with asyncio.timeout_at(until):
-                    return await self._probe(endpoint)
+                    return await self._probed(endpoint)
             except UsageError:
                 raise
             except (DepotlabError, RpcFailed) as error:
                 failure = error
             except TimeoutError as error:
                 failure = error
-            there = await knock(endpoint)
-            refuses_at = (refuses_at or loop.time() + _REFUSING_S) if there else None
+            knocked = await knock(endpoint)
             now = loop.time()
+            refuses_at = None if knocked == "nobody" else refuses_at or now + _REFUSING_S[knocked]
             if now + pause_s >= min(until, refuses_at or until):
+                if knocked == "closed":
+                    raise Unreachable(
+                        f"The machine at {endpoint.address} ends every connection as soon as it has seen the "
+                        "certificate that Depot has given us.",
+                        address=endpoint.address,
+                        hint="try again; if it stays, report it with the id of the build",
+                    ) from failure
                 if isinstance(failure, LinkError):
                     raise failure
                 raise Unreachable(
@@ -297,6 +307,18 @@ class Machine:
                 ) from failure
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _MOST_PAUSE_S)
+
+    async def _probed(self, endpoint: Endpoint) -> None:
+        """Dial once. At a machine that lets us wait we knock meanwhile, which may tell that waiting is no use."""
+        probing = asyncio.ensure_future(self._probe(endpoint))
+        try:
+            answered, _ = await asyncio.wait([probing], timeout=_PATIENCE_S)
+            if not answered:
+                await knock(endpoint)
+            await probing
+        finally:
+            probing.cancel()
+            await asyncio.wait([probing])
 
 
 def _may_pass(error: DepotlabError) -> bool:

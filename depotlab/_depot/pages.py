@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from typing import Any, Generic, TypeVar
 
 from depotlab._depot.errors import BadReply
+from depotlab._depot.listing import Listing
 
-__all__ = ["Pages"]
+__all__ = ["Pages", "Reading"]
 
 ItemT = TypeVar("ItemT")
+
+Page = tuple[Sequence[ItemT], str]
+"""The items of a page, and the token of the next one or an empty text."""
+
+
+class Reading(Generic[ItemT]):
+    """One way through a list, page after page.
+
+    Attributes:
+        done: There is no other page.
+    """
+
+    def __init__(self, fetch: Callable[[str], Coroutine[Any, Any, Page[ItemT]]]) -> None:
+        self.done = False
+        self._fetch = fetch
+        self._token = ""
+        self._seen = {""}
+
+    async def more(self) -> Sequence[ItemT]:
+        """Return the next page; when it fails, the same page comes next.
+
+        Raises:
+            BadReply: The list does not end.
+        """
+        items, token = await self._fetch(self._token)
+        if token and token in self._seen:
+            raise BadReply(
+                "The list does not end: the server named a page as the next one that it has given already.",
+                hint="report it to who runs the server",
+                code="internal",
+            )
+        self._seen.add(token)
+        self._token, self.done = token, not token
+        return items
 
 
 class Pages(Generic[ItemT]):
@@ -19,6 +54,7 @@ class Pages(Generic[ItemT]):
 
     Args:
         fetch: Gives one page for a page token: the items, and the token of the next page or "".
+        noun: What the items are, in the plural.
 
     Example:
         >>> async for project in api.projects.list():  # doctest: +SKIP
@@ -26,31 +62,39 @@ class Pages(Generic[ItemT]):
         >>> projects = await api.projects.list()  # doctest: +SKIP
     """
 
-    def __init__(self, fetch: Callable[[str], Awaitable[tuple[Sequence[ItemT], str]]]) -> None:
+    def __init__(
+        self, fetch: Callable[[str], Coroutine[Any, Any, Page[ItemT]]], noun: str = "items"
+    ) -> None:
         self._fetch = fetch
+        self._noun = noun
+
+    @property
+    def noun(self) -> str:
+        """What the items are, in the plural."""
+        return self._noun
+
+    def begin(self) -> Reading[ItemT]:
+        """Return one way through, from the first page on."""
+        return Reading(self._fetch)
+
+    def through(
+        self, carry: Callable[[Coroutine[Any, Any, Page[ItemT]]], Coroutine[Any, Any, Page[ItemT]]]
+    ) -> Pages[ItemT]:
+        """Return the same list, each page of which is fetched by `carry`, such as on another event loop."""
+        fetch = self._fetch
+        return Pages(lambda token: carry(fetch(token)), self._noun)
 
     async def __aiter__(self) -> AsyncIterator[ItemT]:
-        token = ""
-        seen = {token}
-        while True:
-            items, token = await self._fetch(token)
-            for item in items:
+        reading = self.begin()
+        while not reading.done:
+            for item in await reading.more():
                 yield item
-            if not token:
-                return
-            if token in seen:
-                raise BadReply(
-                    "The list does not end: the server named a page as the next one that it has given already.",
-                    hint="report it to who runs the server",
-                    code="internal",
-                )
-            seen.add(token)
 
-    def __await__(self) -> Generator[object, None, tuple[ItemT, ...]]:
+    def __await__(self) -> Generator[Any, None, Listing[ItemT]]:
         return self._all().__await__()
 
-    async def _all(self) -> tuple[ItemT, ...]:
-        return tuple([item async for item in self])
+    async def _all(self) -> Listing[ItemT]:
+        return Listing([item async for item in self], self._noun)
 
     def __repr__(self) -> str:
-        return "<Pages: read with 'async for', or await for all>"
+        return f"<{self._noun}: read with 'async for', or await for all>"

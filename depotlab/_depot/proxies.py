@@ -1,4 +1,4 @@
-"""Which HTTP proxy stands before the API, as the official command line finds it.
+"""Which HTTP proxy stands before the API, as the official command line finds it. Machines are dialled without.
 
 `HTTPS_PROXY` is for addresses with https, `HTTP_PROXY` for those with http; each also in lower case, which loses.
 `NO_PROXY` lists who needs none, separated by commas: `*`, a host, a domain with all that is under it (`.example.org` is

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from depotlab._depot import methods
-from depotlab._depot.arguments import LIST_TIMEOUT_S, PAGE_SIZE, check_page_size, checked
+from depotlab._depot.arguments import PAGE_SIZE, check_page_size, checked
 from depotlab._depot.connect import Connect
 from depotlab._depot.pages import Pages
 from depotlab._depot.reading import moment_in
@@ -53,10 +53,12 @@ class StepLog:
     Attributes:
         at: When, in UTC, or None.
         message: As it was written, with its line breaks.
+        digest: Of the step.
     """
 
     at: datetime | None
     message: str
+    digest: str = ""
 
 
 def list_steps(
@@ -73,22 +75,35 @@ def list_steps(
         )
         if token:
             request.page_token = token
-        reply = await connect.unary(methods.GET_BUILD_STEPS, request, timeout_s=LIST_TIMEOUT_S)
+        reply = await connect.unary(methods.GET_BUILD_STEPS, request)
         return [_step(item) for item in reply.build_steps], reply.next_page_token
 
-    return Pages(fetch)
+    return Pages(fetch, "steps")
 
 
 def list_logs(
-    connect: Connect, project_id: str, build_id: str, digest: str, *, page_size: int = PAGE_SIZE
+    connect: Connect,
+    project_id: str,
+    build_id: str,
+    digest: str | None = None,
+    *,
+    page_size: int = PAGE_SIZE,
 ) -> Pages[StepLog]:
-    """List what a step wrote, the oldest first."""
+    """List what a step wrote, the oldest first; without a digest what all wrote, step after step."""
     check_page_size(page_size)
     checked("project_id", project_id)
     checked("build_id", build_id)
-    checked("digest", digest)
+    if digest is not None:
+        checked("digest", digest)
 
-    async def fetch(token: str) -> tuple[Sequence[StepLog], str]:
+    async def digests() -> str:
+        if digest is not None:
+            return digest
+        steps = list_steps(connect, project_id, build_id)
+        found = [step.digest async for step in steps if step.has_logs]
+        return ",".join(dict.fromkeys(found))
+
+    async def of_step(digest: str, token: str) -> tuple[list[StepLog], str]:
         request = build.GetBuildStepLogsRequest(
             project_id=project_id,
             build_id=build_id,
@@ -97,11 +112,20 @@ def list_logs(
         )
         if token:
             request.page_token = token
-        reply = await connect.unary(methods.GET_BUILD_STEP_LOGS, request, timeout_s=LIST_TIMEOUT_S)
-        logs = [StepLog(moment_in(item, "timestamp"), item.message) for item in reply.logs]
+        reply = await connect.unary(methods.GET_BUILD_STEP_LOGS, request)
+        logs = [StepLog(moment_in(item, "timestamp"), item.message, digest) for item in reply.logs]
         return logs, reply.next_page_token
 
-    return Pages(fetch)
+    async def fetch(token: str) -> tuple[Sequence[StepLog], str]:
+        """A page of ours is one of a step; our token is the steps that are left, and the page of the first of them."""
+        left, _, page = token.partition(" ") if token else (await digests(), "", "")
+        if not left:
+            return [], ""
+        step, _, rest = left.partition(",")
+        logs, more = await of_step(step, page)
+        return logs, f"{left} {more}" if more else rest
+
+    return Pages(fetch, "log pieces")
 
 
 def _step(message: build.BuildStep) -> BuildStep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,38 @@ class Table:
 
     def __repr__(self) -> str:
         return f"<table of {len(self.rows)} rows: {', '.join(self.columns)}>"
+
+    def without_empty(self) -> Table:
+        """Return it without the columns that are empty in every row."""
+        at = [n for n in range(len(self.columns)) if any(row[n] for row in self.rows)]
+        columns = tuple(self.columns[n] for n in at)
+        return Table(columns, tuple(tuple(row[n] for n in at) for row in self.rows))
+
+    def html(self, *, headline: str = "", most_rows: int | None = None) -> str:
+        """Return it as HTML, for light and dark pages.
+
+        Args:
+            headline: Above it.
+            most_rows: More are only counted; None shows all.
+        """
+        heads = "".join(
+            f'<th style="text-align:left">{html.escape(name.replace("_", " "))}</th>'
+            for name in self.columns
+        )
+        cells = "".join(
+            "<tr>"
+            + "".join(f'<td style="text-align:left">{html.escape(c)}</td>' for c in row)
+            + "</tr>"
+            for row in self.rows[:most_rows]
+        )
+        rest = len(self.rows) - len(self.rows[:most_rows])
+        above = f"<b>{html.escape(headline)}</b>" if headline else ""
+        under = f"<div>and {rest} more</div>" if rest else ""
+        body = f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>"
+        return f"<div>{above}{body if self.rows else ''}{under}</div>"
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
     def __str__(self) -> str:
         lines = [self.columns, *self.rows]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from depotlab._depot import methods
 from depotlab._depot.arguments import (
-    LIST_TIMEOUT_S,
     PAGE_SIZE,
     check_page_size,
     checked,
@@ -104,7 +104,7 @@ class SandboxUsage:
     billed_min: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Usage:
     """What an organization used in a time.
 
@@ -134,6 +134,20 @@ class Usage:
             "sandboxes": self.sandboxes,
         }
         return {name: table(values) for name, values in parts.items() if values}
+
+    def _headline(self) -> str:
+        n_builds = sum(project.n_builds for project in self.builds)
+        billed_min = sum(project.billed_min for project in self.builds)
+        return (
+            f"{_days(self.start_at, self.end_at)}: {n_builds} builds, {billed_min:.1f} min billed"
+        )
+
+    def __repr__(self) -> str:
+        return f"<usage {self._headline()}>"
+
+    def _repr_html_(self) -> str:
+        tables = (made.html(headline=name) for name, made in self.tables.items())
+        return f"<div><b>{html.escape(self._headline())}</b>{''.join(tables)}</div>"
 
 
 class Usages:
@@ -175,19 +189,17 @@ class Usages:
             request = core.ListProjectUsageRequest(start_at=start, end_at=end, page_size=page_size)
             if token:
                 request.page_token = token
-            reply = await self._connect.unary(
-                methods.LIST_PROJECT_USAGE, request, timeout_s=LIST_TIMEOUT_S
-            )
+            reply = await self._connect.unary(methods.LIST_PROJECT_USAGE, request)
             return [_project(item) for item in reply.usage], reply.next_page_token
 
-        return Pages(fetch)
+        return Pages(fetch, "projects")
 
     async def organization(self, *, start_at: datetime, end_at: datetime) -> Usage:
         """Return what the organization of the token used."""
         request = core.GetUsageRequest(
             start_at=timestamp("start_at", start_at), end_at=timestamp("end_at", end_at)
         )
-        reply = await self._connect.unary(methods.GET_USAGE, request, timeout_s=LIST_TIMEOUT_S)
+        reply = await self._connect.unary(methods.GET_USAGE, request)
         return Usage(
             start_at=moment_in(reply, "period_start"),
             end_at=moment_in(reply, "period_end"),
@@ -202,6 +214,10 @@ class Usages:
                 for s in reply.agent_sandbox
             ),
         )
+
+
+def _days(start_at: datetime | None, end_at: datetime | None) -> str:
+    return " to ".join(f"{at:%Y-%m-%d}" if at else "?" for at in (start_at, end_at))
 
 
 def _project(message: core.ProjectUsage) -> ProjectUsage:

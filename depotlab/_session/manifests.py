@@ -1,24 +1,18 @@
-"""Manifests in a registry: fetch one, put one under a tag. Small documents only; blobs go from the builder.
-
-A registry says with 401 how it wants to be asked: with a password, or with a token of the server that it names.
-Source: opencontainers/distribution-spec `spec.md`; the distribution project's documents on authentication.
-"""
+"""Manifests in a registry: fetch one, put one under a tag. Small documents; `blobs` has the rest."""
 
 from __future__ import annotations
 
-import base64
-import http.client
-import re
-import urllib.error
-import urllib.request
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from depotlab._session.credentials import Credentials
-from depotlab._session.token import TokenRequest, fetch_token
-from depotlab.errors import RegistryError
+from depotlab._session.registry import Registry, RegistryBroken
 
-__all__ = ["Manifest", "Manifests"]
+__all__ = ["MANIFEST_BYTES", "Manifest", "Manifests", "fetch_manifest"]
+
+T = TypeVar("T")
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 _KINDS = (
@@ -27,11 +21,8 @@ _KINDS = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-_MOST_BYTES = (
-    4 << 20
-)  # what registries themselves take. Source: distribution-spec, "Pushing Manifests"
-_HUB = {"docker.io": "registry-1.docker.io"}
-_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+MANIFEST_BYTES = 4 << 20
+"""What registries themselves take. Source: distribution-spec, "Pushing Manifests"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +37,11 @@ class Manifest:
     data: bytes
     media_type: str
 
+    @property
+    def digest(self) -> str:
+        """Of its bytes, `sha256:…`."""
+        return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
+
 
 class Manifests:
     """The manifests of one repository. All methods block.
@@ -54,8 +50,8 @@ class Manifests:
         host: Of the registry, as image names have it.
         path: Of the repository.
         credentials: What opens it.
-        plain_http: The registry speaks no TLS. Loopback addresses are taken to, as the daemon does.
-        timeout_s: For each question.
+        insecure: The registry need not prove who it is, nor speak TLS; see `Registry`.
+        timeout_s: For each wait.
     """
 
     def __init__(
@@ -64,17 +60,10 @@ class Manifests:
         path: str,
         credentials: Credentials,
         *,
-        plain_http: bool = False,
+        insecure: bool = False,
         timeout_s: float = 30.0,
     ) -> None:
-        plain = plain_http or _is_loopback(host)
-        self._host = host
-        self._base = f"{'http' if plain else 'https'}://{_HUB.get(host, host)}/v2/{path}/manifests/"
-        self._name = f"{host}/{path}"
-        self._path = path
-        self._credentials = credentials
-        self._timeout_s = timeout_s
-        self._authorization = ""
+        self._registry = Registry(host, path, credentials, insecure=insecure, timeout_s=timeout_s)
 
     def get(self, reference: str) -> Manifest:
         """Fetch a manifest by its digest or tag.
@@ -82,8 +71,10 @@ class Manifests:
         Raises:
             RegistryError: There is none, or the registry refuses.
         """
-        data, headers = self._ask("GET", reference, None, {"Accept": ", ".join(_KINDS)})
-        return Manifest(data, headers.get_content_type())
+        try:
+            return fetch_manifest(self._registry, reference)
+        finally:
+            self._registry.close()
 
     def put(self, reference: str, manifest: Manifest) -> None:
         """Put a manifest under a tag.
@@ -91,59 +82,50 @@ class Manifests:
         Raises:
             RegistryError: The registry refuses.
         """
-        self._ask("PUT", reference, manifest.data, {"Content-Type": manifest.media_type})
+        what = _what(self._registry, reference)
+        kind = {"Content-Type": manifest.media_type}
+        target = f"manifests/{reference}"
 
-    def _ask(
-        self, method: str, reference: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[bytes, http.client.HTTPMessage]:
-        for is_last in (False, True):
-            request = urllib.request.Request(  # noqa: S310 - http or https, above
-                self._base + reference, data=body, headers=headers, method=method
-            )
-            request.add_header("User-Agent", "depotlab")
-            if self._authorization:
-                # Not followed to another place when redirected.
-                request.add_unredirected_header("Authorization", self._authorization)
-            try:
-                with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
-                    return answer.read(_MOST_BYTES), answer.headers
-            except urllib.error.HTTPError as error:
-                with error:
-                    if error.code != 401 or is_last:
-                        raise self._refused(reference, f"HTTP status {error.code}") from None
-                    challenge = error.headers.get("WWW-Authenticate", "")
-            except urllib.error.URLError as error:
-                raise self._refused(reference, str(error.reason)) from None
-            except (OSError, http.client.HTTPException) as error:
-                raise self._refused(reference, type(error).__name__) from None
-            self._authorization = self._answer(challenge, reference)
-        raise AssertionError("the last answer is returned or raised")
+        def put() -> None:
+            with self._registry.ask("PUT", target, body=manifest.data, headers=kind, what=what):
+                pass
 
-    def _answer(self, challenge: str, reference: str) -> str:
-        """Return what the registry wants to hear."""
-        scheme, _, rest = challenge.partition(" ")
-        said = dict(_PARAMETER.findall(rest))
-        if scheme.lower() == "bearer" and "realm" in said:
-            asked = TokenRequest(
-                host=self._host,
-                realm=said["realm"],
-                service=said.get("service", ""),
-                scopes=(said.get("scope") or f"repository:{self._path}:pull,push",),
-            )
-            return f"Bearer {fetch_token(asked, self._credentials, timeout_s=self._timeout_s).text}"
-        user, secret = self._credentials.login
-        if scheme.lower() == "basic" and secret:
-            return f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}"
-        raise self._refused(reference, "it wants a login, and none is known")
-
-    def _refused(self, reference: str, reason: str) -> RegistryError:
-        joint = "@" if ":" in reference else ":"
-        return RegistryError(
-            f"The manifest {self._name}{joint}{reference} could not be fetched or pushed: {reason}.",
-            hint="check the name, and the login: auth={host: (user, password)}",
-        )
+        try:
+            _insisting(self._registry, put)
+        finally:
+            self._registry.close()
 
 
-def _is_loopback(host: str) -> bool:
-    name = host.rpartition(":")[0] or host
-    return name in ("localhost", "[::1]") or name.startswith("127.")
+def fetch_manifest(registry: Registry, reference: str) -> Manifest:
+    """Fetch a manifest by its digest or tag. Blocks. Whether it is what its digest says is checked.
+
+    Raises:
+        RegistryError: There is none, the registry refuses, or gives something else.
+    """
+    what, kinds = _what(registry, reference), {"Accept": ", ".join(_KINDS)}
+
+    def get() -> tuple[bytes, str]:
+        with registry.ask("GET", f"manifests/{reference}", headers=kinds, what=what) as answer:
+            return answer.read(MANIFEST_BYTES + 1), answer.headers.get_content_type()
+
+    data, media_type = _insisting(registry, get)
+    if len(data) > MANIFEST_BYTES:
+        raise registry.failed(f"it is longer than {MANIFEST_BYTES} bytes", what)
+    if reference.startswith("sha256:") and Manifest(data, "").digest != reference:
+        raise registry.failed("its content is not what its digest says", what)
+    return Manifest(data, media_type)
+
+
+def _insisting(registry: Registry, ask: Callable[[], T]) -> T:
+    """Ask, and again when it fails on the way; getting and putting twice is the same as once."""
+    n_failed = 0
+    while True:
+        try:
+            return ask()
+        except RegistryBroken as error:
+            n_failed += 1
+            registry.wait_after(error, n_failed)
+
+
+def _what(registry: Registry, reference: str) -> str:
+    return f"The manifest {registry.name}{'@' if ':' in reference else ':'}{reference}"

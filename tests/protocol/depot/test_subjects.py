@@ -146,13 +146,39 @@ def test_steps_and_their_logs_are_read_page_by_page():
     assert (found[0].duration_s, found[1].duration_s) == (9.0, None)
     assert (found[1].error, found[1].has_logs) == ("exit code 2", True)
     assert lines == (
-        StepLog(START, "line 0\n"),
-        StepLog(None, "line 1\n"),
-        StepLog(None, "line 2\n"),
+        StepLog(START, "line 0\n", "sha256:1"),
+        StepLog(None, "line 1\n", "sha256:1"),
+        StepLog(None, "line 2\n", "sha256:1"),
     )
     asked = plane.named("GetBuildStepLogs")[0]
     assert asked.path == "/depot.build.v1.BuildService/GetBuildStepLogs"
     assert asked.parsed(build.GetBuildStepLogsRequest).build_step_digest == "sha256:1"
+
+
+def test_the_logs_of_a_build_are_those_of_its_steps_one_after_the_other():
+    steps = [
+        build.BuildStep(name=f"step {n}", digest=f"sha256:{n}", has_logs=n != 1) for n in range(4)
+    ]
+    logs = [build.GetBuildStepLogsResponse.Log(message=f"line {n}\n") for n in range(3)]
+    answers = {
+        "GetBuildSteps": pages(build.GetBuildStepsResponse, "build_steps", steps),
+        "GetBuildStepLogs": pages(build.GetBuildStepLogsResponse, "logs", logs),
+    }
+
+    async def work(api):
+        return await api.builds.logs("p", "b")
+
+    lines, plane = using(answers, work)
+    assert [(line.digest, line.message) for line in lines] == [
+        (f"sha256:{n}", f"line {m}\n") for n in (0, 2, 3) for m in range(3)
+    ]
+    assert len(plane.named("GetBuildSteps")) == 2, "the steps are listed once"
+
+    async def nothing(api):
+        return await api.builds.logs("p", "b")
+
+    silent = {"GetBuildSteps": message(build.GetBuildStepsResponse(build_steps=steps[1:2]))}
+    assert using(silent, nothing)[0] == ()
 
 
 def test_images_are_listed_and_deleted():
