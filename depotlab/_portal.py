@@ -18,12 +18,41 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Job", "Portal", "portal", "wait_awaiting", "wait_blocking"]
+__all__ = ["Done", "Job", "Portal", "portal", "wait_awaiting", "wait_blocking"]
 
 T = TypeVar("T")
 
 CANCEL_GRACE_S = 5.0
 """How long an interrupted call may clean up before it is left to finish by itself."""
+
+
+class Done(concurrent.futures.Future[T]):
+    """The end of a job, for which a thread can wait that is interrupted at any moment.
+
+    The parent's own waiting takes a lock by a method in Python. A Ctrl-C that comes between taking it and entering the
+    block never gives it back, and the I/O thread, which needs it to tell the end, hangs for ever. Here only the I/O
+    thread takes that lock before the end, and waiting is one call of a lock that is written in C.
+
+    Attributes:
+        is_over: The result is there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_over = False
+        self._still_on = threading.Lock()
+        self._still_on.acquire()
+
+    def tell(self) -> None:
+        """Wake who waits; to be called once, when the result is there."""
+        self.is_over = True
+        self._still_on.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether it is over, after so many seconds at most."""
+        if not self.is_over and self._still_on.acquire(timeout=timeout_s):
+            self._still_on.release()  # for others who wait
+        return self.is_over
 
 
 class Job(Generic[T]):
@@ -34,7 +63,7 @@ class Job(Generic[T]):
     """
 
     def __init__(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
-        self.done: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self.done: Done[T] = Done()
         self._work = work
         self._loop = loop
         self._task: asyncio.Task[T] | None = None
@@ -68,6 +97,7 @@ class Job(Generic[T]):
             self.done.set_exception(error)
         else:
             self.done.set_result(task.result())
+        self.done.tell()
 
 
 class Portal:
@@ -97,9 +127,9 @@ class Portal:
         try:
             return wait_blocking(job.done)
         except BaseException:
-            if not job.done.done():
+            if not job.done.is_over:
                 job.cancel()
-                concurrent.futures.wait([job.done], CANCEL_GRACE_S)
+                job.done.wait(CANCEL_GRACE_S)
             raise
 
     async def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
@@ -118,7 +148,7 @@ class Portal:
             )
 
 
-def wait_blocking(done: concurrent.futures.Future[T], *, timeout_s: float | None = None) -> T:
+def wait_blocking(done: Done[T], *, timeout_s: float | None = None) -> T:
     """Wait for a job in steps of a tenth of a second, so that it can be interrupted.
 
     Raises:
@@ -126,14 +156,11 @@ def wait_blocking(done: concurrent.futures.Future[T], *, timeout_s: float | None
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
-        left = 0.1 if deadline is None else min(0.1, deadline - time.monotonic())
-        try:
-            return done.result(timeout=max(left, 0.0))
-        except concurrent.futures.TimeoutError:
-            if done.done():
-                raise  # the work itself timed out
-            if deadline is not None and time.monotonic() >= deadline:
-                raise
+        left_s = 0.1 if deadline is None else min(0.1, deadline - time.monotonic())
+        if done.wait(max(left_s, 0.0)):
+            return done.result()
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimeoutError
 
 
 async def wait_awaiting(job: Job[T]) -> T:

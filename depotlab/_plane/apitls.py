@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from depotlab._local import _places
+from depotlab._local import write_private
 from depotlab._plane.authority import LEAF_LIFE, Authority
 from depotlab.errors import UsageError
 
@@ -62,7 +62,7 @@ class ApiTls:
             )
         self._authority = Authority(folder)
         self.ca = folder / "ca.pem"
-        _places.write_private(self.ca, self._authority.ca_pem)
+        write_private(self.ca, self._authority.ca_pem)
         self._renew()
 
     def keep_fresh(self) -> Callable[[], Awaitable[None]]:

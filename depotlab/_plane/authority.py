@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from depotlab._local import _places
+from depotlab._local import make_private_dir, read_text, write_private
 from depotlab.errors import EngineError
 
 _CA_LIFE = timedelta(days=3650)
@@ -61,7 +61,7 @@ class Authority:
 
     def __init__(self, folder: Path, *, now: Callable[[], datetime] = _utc_now) -> None:
         self._now = now
-        self._path = _places.make_private_dir(folder) / _FILE
+        self._path = make_private_dir(folder) / _FILE
         self._key, self._certificate = self._load() or self._make()
         self.ca_pem = _pem_of(self._certificate)
 
@@ -105,7 +105,7 @@ class Authority:
         return Leaf(_pem_of(certificate), _key_pem(key), expires_at)
 
     def _load(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None:
-        text = _places.read_text(self._path)
+        text = read_text(self._path)
         if text is None:
             return None
         try:
@@ -147,7 +147,7 @@ class Authority:
             )
             .sign(key, hashes.SHA256())
         )
-        _places.write_private(self._path, _key_pem(key) + _pem_of(certificate))
+        write_private(self._path, _key_pem(key) + _pem_of(certificate))
         return key, certificate
 
 

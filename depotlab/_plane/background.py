@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from depotlab._local import _places
+from depotlab._local import read_text
 from depotlab._plane.presence import Places, need_extra, plane_dir, status
 from depotlab.errors import DepotlabError, EngineError
 
@@ -95,7 +95,7 @@ def _joined(folder: Path) -> PlaneLease | None:
     """Join a plane of another process, or return None when there is none."""
     until_s = time.monotonic() + _START_S
     while (found := status(folder)).running:
-        token = (_places.read_text(Places(folder).token) or "").strip()
+        token = (read_text(Places(folder).token) or "").strip()
         if found.url and token:
             return PlaneLease(
                 found.url, token, found.organization, found.project, found.registry, folder

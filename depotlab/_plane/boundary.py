@@ -173,3 +173,6 @@ class AnyRegistry(Protocol):
 
     async def delete(self, project_id: str, tag: str) -> None:
         """Remove one tag. A tag that is not there is no error."""
+
+    async def tidy(self) -> None:
+        """Delete what no tag leads to, if it is time and nobody uses the registry; who comes meanwhile is refused."""

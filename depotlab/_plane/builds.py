@@ -3,7 +3,8 @@
     register ─► health ‖ connection (pending … active) ─► steps and logs ─► end: machine let go
                    └── silence, or asked to stop and does not ─► canceled
 
-The first end stays, whoever brings it, and only a client's plain word makes a build a success.
+The first end stays, whoever brings it, and only a client's plain word makes a build a success. That word is not taken
+where the plane knows better: the build's machine was lost in mid-step, and it has asked for no other one since.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Builds:
         self._machines: AnyMachines | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._releases: dict[str, asyncio.Task[None]] = {}
+        self._lost: dict[str, str] = {}
 
     async def start(self, machines: AnyMachines) -> None:
         """Take the machines, expect reports of builds that ran when the plane stopped, and watch."""
@@ -73,6 +75,7 @@ class Builds:
         now = self._clock()
         for record in self._history.running():
             self._health.report(record.build_id, "", now)
+            self._lost[record.build_id] = "the plane was stopped"
         self._spawn(self._watch())
 
     async def close(self) -> None:
@@ -124,6 +127,8 @@ class Builds:
         if self._history.build(build_id).status != "running":  # it ended while we waited
             self._release(build_id)
             raise Fault("failed_precondition", _ended(self._history.build(build_id)))
+        if found is not None:
+            self._lost.pop(build_id, None)  # what was not finished may be done there
         return found
 
     def release(self, build_id: str, platform: Platform) -> None:
@@ -133,6 +138,12 @@ class Builds:
 
     def finish(self, build_id: str, end: End, error: str = "") -> None:
         """End a build. A second end changes nothing."""
+        why = self._lost.pop(build_id, "")
+        if end == "success" and why and self._history.is_unfinished(build_id):
+            end, error = (
+                "error",
+                f"its client says success, but its machine was lost in mid-step: {why}",
+            )
         if self._history.finish(build_id, end, error):
             self._tokens.expire_build(build_id, after_s=_TOKEN_OUTLIVES_BUILD_S)
             self._health.forget(build_id)
@@ -163,6 +174,8 @@ class Builds:
     def lost(self, build_id: str, why: str) -> None:
         """Remember that the machine died. Its client sees that too, and says how the build ends."""
         self._history.note(build_id, why)
+        if self.allowed(build_id):
+            self._lost[build_id] = why
 
     def allowed(self, build_id: str) -> bool:
         """Return whether the build exists and runs."""

@@ -11,12 +11,18 @@ import socket
 from pathlib import Path
 from struct import Struct
 
-from depotlab._rpc import RpcFailed, Status
-from depotlab._rpc.answers import request_block
-from depotlab._rpc.frames import DATA, END_STREAM, frame
-from depotlab._rpc.framing import Inbox, Tally
-from depotlab._rpc.http2client import ClientConnection
-from depotlab._rpc.sockets import SocketTransport
+from depotlab._rpc import (
+    DATA,
+    END_STREAM,
+    ClientConnection,
+    Inbox,
+    RpcFailed,
+    SocketTransport,
+    Status,
+    Tally,
+    frame,
+    request_block,
+)
 from depotlab.errors import ConnectionLost, Unreachable
 
 _PREFIX = Struct(">BL")

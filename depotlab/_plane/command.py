@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depotlab._plane.presence import PlaneStatus, need_extra, status
+from depotlab._plane.presence import Places, PlaneStatus, need_extra, status
+from depotlab._plane.sizes import Size, sizes
 from depotlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="where to listen; other than loopback needs --tls"
     )
-    parser.add_argument("--status", action="store_true", help="say whether one runs, and where")
+    parser.add_argument(
+        "--status", action="store_true", help="say whether one runs, where, and how much it keeps"
+    )
     parser.set_defaults(do=run)
 
 
@@ -129,6 +132,8 @@ def _status(found: PlaneStatus) -> int:
             ("up for", _since(found.started_at)),
             *_busy(found),
         ]
+    if found.state.exists():
+        rows += _room(found.state)
     for name, value in rows:
         _say(f"{name:<9} {value}")
     return _OK if found.running else _NOT_RUNNING
@@ -149,6 +154,25 @@ def _busy(found: PlaneStatus) -> list[tuple[str, str]]:
         ("machines", str(len(now["machines"]))),
         ("builds", f"{len(running)} running"),
     ]
+
+
+def _room(state: Path) -> list[tuple[str, str]]:
+    room = sizes(Places(state))
+    return [
+        ("caches", _text(room.caches)),
+        ("images", _text(room.images)),
+        ("history", _text(room.history)),
+    ]
+
+
+def _text(size: Size) -> str:
+    number = float(size.n_bytes)
+    units = iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while number >= 1000 and unit != "TB":
+        number, unit = number / 1000, next(units)
+    text = f"{number:.0f} {unit}" if unit == "B" or number >= 10 else f"{number:.1f} {unit}"
+    return text if size.whole else f"{text} at least"
 
 
 def _since(started_at: datetime | None) -> str:

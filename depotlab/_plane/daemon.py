@@ -15,8 +15,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depotlab._local import Programs, _host, _places
-from depotlab._local._programs import products
+from depotlab._local import (
+    HostMode,
+    Programs,
+    State,
+    decide_mode,
+    install_command,
+    look_at_host,
+    make_private_dir,
+    products,
+    refuse_other_systems,
+    write_private,
+)
 from depotlab._plane.boundary import CachePolicy
 from depotlab._plane.calls import ask
 from depotlab._plane.identity import MachineKey
@@ -42,7 +52,7 @@ class Kit:
     """
 
     programs: Programs
-    mode: _host.Mode
+    mode: HostMode
 
 
 def find_kit(programs: Callable[[], Programs]) -> Kit:
@@ -51,13 +61,13 @@ def find_kit(programs: Callable[[], Programs]) -> Kit:
     Raises:
         EngineError: They cannot; the hint has the fix.
     """
-    _host.refuse_other_systems()
-    mode = _host.decide(_host.look())
+    refuse_other_systems()
+    mode = decide_mode(look_at_host())
     found = programs()
     if found.runtime is None:
         raise EngineError(
             "Machines need an OCI runtime, runc or crun, and the system has none.",
-            hint=f"run: {_host.install_command('runc')}",
+            hint=f"run: {install_command('runc')}",
         )
     return Kit(found, mode)
 
@@ -83,7 +93,7 @@ class Daemon:
         mirrors: Sequence[str],
     ) -> None:
         self._machine = machine
-        self._state = _places.State(folder)
+        self._state = State(folder)
         self._kit = kit
         self._registry = registry
         self._mirrors = mirrors
@@ -145,11 +155,11 @@ class Daemon:
         """Write what it reads, and return how it is run."""
         state, mode, programs = self._state, self._kit.mode, self._kit.programs
         for folder in (state.host_dir, state.root, state.logs):
-            _places.make_private_dir(folder)
+            make_private_dir(folder)
         run_dir = state.choose_run_dir()
         host_socket, otel_socket = run_dir / "buildkitd.sock", run_dir / "otel.sock"
         assert programs.runtime is not None
-        _places.write_private(
+        write_private(
             state.buildkitd_config,
             machine_toml(
                 root=state.root,
@@ -203,7 +213,7 @@ def empty(trash: Path) -> None:
         try:
             shutil.rmtree(folder)
         except PermissionError as error:
-            rootlesskit = _host.decide(_host.look()).rootlesskit
+            rootlesskit = decide_mode(look_at_host()).rootlesskit
             if rootlesskit is None:
                 raise EngineError(
                     f"{folder} cannot be deleted: {error.strerror}.", hint="delete it as root"

@@ -124,6 +124,15 @@ class Database:
         if rows:
             self._file.executemany(sql, rows)
 
+    def used_bytes(self) -> int:
+        """Return how much of the file is in use."""
+        row = self.row(
+            "SELECT page_size * (page_count - freelist_count) AS n"
+            " FROM pragma_page_size, pragma_page_count, pragma_freelist_count"
+        )
+        assert row is not None
+        return int(row["n"])
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All of the body happens, or nothing of it. The body does not wait for anything."""

@@ -19,14 +19,20 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from depotlab._plane.authority import LEAF_LIFE, Authority
+from depotlab._plane.authority import LEAF_LIFE, Authority, Leaf
 from depotlab._plane.calls import connect
 from depotlab._plane.identity import Identity, MachineKey, parse_uri
-from depotlab._plane.secure import Names, ServerTls, server_context
+from depotlab._plane.secure import Names
 from depotlab._plane.tap import Solve, Tap
 from depotlab._plane.watch import Watch
-from depotlab._rpc import RpcFailed, RpcFault, Transport
-from depotlab._rpc.sockets import SocketTransport
+from depotlab._rpc import (
+    RpcFailed,
+    RpcFault,
+    SocketTransport,
+    TlsTransport,
+    Transport,
+    server_context,
+)
 from depotlab.errors import DepotlabError, EngineError, LinkError
 
 _HANDSHAKE_S = 10.0
@@ -85,7 +91,7 @@ class Gate:
             EngineError: That cannot be.
         """
         unnamed = self._authority.server("nobody.depotlab.internal")
-        self._names = Names(self._context_of, server_context(unnamed, self._authority.ca_pem))
+        self._names = Names(self._context_of, self._context(unnamed))
         try:
             self._listener = socket.create_server((host, port), family=_family(host), backlog=256)
         except OSError as error:
@@ -152,9 +158,12 @@ class Gate:
         found, now = self._machines[server_name], datetime.now(UTC)
         if found is None or found[1] - now < LEAF_LIFE / 2:
             leaf = self._authority.server(server_name)
-            context = server_context(leaf, self._authority.ca_pem)
-            found = self._machines[server_name] = (context, leaf.expires_at)
+            found = self._machines[server_name] = (self._context(leaf), leaf.expires_at)
         return found[0]
+
+    def _context(self, leaf: Leaf) -> ssl.SSLContext:
+        pem = (leaf.key_pem + leaf.cert_pem).encode()
+        return server_context(pem, client_ca=self._authority.ca_pem)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -197,11 +206,11 @@ class Gate:
         finally:
             await near.close()
 
-    async def _let_in(self, plain: SocketTransport) -> tuple[ServerTls, Identity, Path]:
+    async def _let_in(self, plain: SocketTransport) -> tuple[TlsTransport, Identity, Path]:
         assert self._names is not None
         try:
             async with asyncio.timeout(_HANDSHAKE_S):
-                near = await ServerTls.accept(plain, self._names)
+                near = await TlsTransport.accept(plain, self._names.context, address="a client")
         except ssl.SSLError as error:
             raise Refused(
                 f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
@@ -211,7 +220,7 @@ class Gate:
         except TimeoutError:
             raise Refused(f"a client said nothing for {_HANDSHAKE_S:.0f} s") from None
         try:
-            identity = _identify(near)
+            identity = _identify(near, self._names.asked_by(near.session))
             return near, identity, self._admit(identity)
         except BaseException:
             await near.close()
@@ -219,7 +228,7 @@ class Gate:
 
     # -------------------------------------------------------------------------------- carrying
 
-    async def _carry(self, near: ServerTls, identity: Identity, host_socket: Path) -> None:
+    async def _carry(self, near: TlsTransport, identity: Identity, host_socket: Path) -> None:
         me = asyncio.current_task()
         assert me is not None
         visitor = self._visitors.setdefault(identity, _Visitor())
@@ -233,7 +242,7 @@ class Gate:
             await far.close()
 
     async def _carry_up(
-        self, near: ServerTls, far: Transport, identity: Identity, host_socket: Path
+        self, near: TlsTransport, far: Transport, identity: Identity, host_socket: Path
     ) -> None:
         tap, me = Tap(), asyncio.current_task()
         assert me is not None
@@ -268,22 +277,22 @@ class Gate:
             await watch.close()
 
 
-def _identify(near: ServerTls) -> Identity:
+def _identify(near: TlsTransport, server_name: str) -> Identity:
     """Return who came, when all that was said fits together."""
-    known = [identity for uri in near.uris if (identity := parse_uri(uri)) is not None]
+    known = [identity for uri in near.peer_uris if (identity := parse_uri(uri)) is not None]
     if len(known) != 1:
         raise Refused("a certificate of ours names no build")
     identity = known[0]
-    if near.server_name != identity.machine.server_name:
+    if server_name != identity.machine.server_name:
         raise Refused(
-            f"build {identity.build_id} asked for {near.server_name}, which is not its machine"
+            f"build {identity.build_id} asked for {server_name}, which is not its machine"
         )
-    if not near.is_http2:
+    if near.protocol != "h2":
         raise Refused(f"build {identity.build_id} does not speak HTTP/2 (no ALPN h2)")
     return identity
 
 
-async def _carry_down(far: Transport, near: ServerTls) -> None:
+async def _carry_down(far: Transport, near: TlsTransport) -> None:
     while (data := await far.read()) is not None:
         await near.write([data])
 

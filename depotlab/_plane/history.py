@@ -13,10 +13,10 @@ from depotlab._plane.faults import Fault
 from depotlab._plane.ids import new_id
 from depotlab._plane.pages import Window
 
-__all__ = ["BuildRecord", "End", "History", "Log", "Seen", "Step", "Sums", "Usage"]
+__all__ = ["BuildRecord", "End", "History", "Keep", "Log", "Seen", "Step", "Sums", "Usage"]
 
 End = Literal["success", "failed", "error", "canceled"]
-"""`failed`: its client said so. `error`: it ended without a usable word from the client."""
+"""`failed`: its client said so. `error`: it ended without a word from the client that can be used, or can be true."""
 
 
 _STEPS = (
@@ -106,6 +106,19 @@ class Usage:
     n_builds: int
     duration_ns: int
     saved_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of the past a plane keeps. What runs always stays.
+
+    Attributes:
+        days: Builds that ended longer ago are forgotten.
+        max_bytes: Of the database; beyond it the oldest builds are forgotten, whatever their age.
+    """
+
+    days: float = 90.0
+    max_bytes: int = 1 << 30
 
 
 class History:
@@ -241,6 +254,34 @@ class History:
         ):
             raise Fault("not_found", f"push {push_id!r} was not found")
 
+    def prune(self, keep: Keep) -> int:
+        """Forget old builds with their steps, logs and files; return how many.
+
+        The file does not shrink: what comes next takes the room.
+        """
+        before_ns = self._db.now_ns() - int(keep.days * 86_400e9)
+        n_gone = self._forget(
+            "SELECT build_id FROM builds WHERE status != 'running' AND finished_ns < ?", before_ns
+        )
+        while self._db.used_bytes() > keep.max_bytes:
+            n_more = self._forget(
+                "SELECT build_id FROM builds WHERE status != 'running'"
+                " ORDER BY created_ns LIMIT max(1, (SELECT count(*) FROM builds) / 20)"
+            )
+            if not n_more:
+                break
+            n_gone += n_more
+        return n_gone
+
+    def _forget(self, which: str, *values: object) -> int:
+        with self._db.transaction():
+            ids: list[tuple[object, ...]] = [
+                (row["build_id"],) for row in self._db.rows(which, *values)
+            ]
+            for table in ("contexts", "pushes", "logs", "steps", "builds"):
+                self._db.change_many(f"DELETE FROM {table} WHERE build_id = ?", ids)  # noqa: S608 - names from the line above
+        return len(ids)
+
     # ------------------------------------------------------------------------- steps and logs
 
     def record(self, build_id: str, steps: Iterable[Seen], logs: Iterable[Log]) -> None:
@@ -277,6 +318,16 @@ class History:
             *(build_id, page.after or 0, page.size + 1),
         )
         return [_step(row) for row in rows]
+
+    def is_unfinished(self, build_id: str) -> bool:
+        """Return whether a step has begun whose end nobody has seen."""
+        return bool(
+            self._db.row(
+                "SELECT 1 FROM steps WHERE build_id = ? AND started_ns IS NOT NULL"
+                " AND completed_ns IS NULL LIMIT 1",
+                build_id,
+            )
+        )
 
     def last_steps(self, build_id: str, limit: int) -> list[Step]:
         """Return the steps that came up last, in the order in which they did."""

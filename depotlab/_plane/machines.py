@@ -17,8 +17,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from depotlab._local import Programs, _hub, _locks, _places, install
-from depotlab._local._config import HUB_HOST
+from depotlab._local import (
+    HUB_HOST,
+    Programs,
+    ask_hub_in_background,
+    install,
+    lock_held,
+    make_private_dir,
+)
 from depotlab._plane.authority import LEAF_LIFE, Authority, Leaf
 from depotlab._plane.boundary import (
     CachePolicy,
@@ -93,9 +99,9 @@ class Machines:
             raise
 
     def _take_folder(self) -> None:
-        _places.make_private_dir(self._folder)
-        _places.make_private_dir(self._trash)
-        lock = _locks.held(
+        make_private_dir(self._folder)
+        make_private_dir(self._trash)
+        lock = lock_held(
             self._folder / "machines.lock", timeout_s=0.0, waiting_for="running these machines"
         )
         self._held.enter_context(lock)
@@ -302,7 +308,7 @@ class Machines:
         return Daemon(key, self._folder_of(key), kit, registry=self._registry_host, mirrors=mirrors)
 
     def _find_kit(self) -> tuple[Kit, list[str]]:
-        hub = _hub.ask_in_background()
+        hub = ask_hub_in_background()
         kit = find_kit(self._programs)
         with contextlib.suppress(EngineError):  # it stays until there is room to delete it
             empty(self._trash)

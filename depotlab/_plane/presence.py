@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from depotlab._local import _locks, _places, state_dir
+from depotlab._local import lock_held, make_private_dir, read_text, state_dir, write_private
 from depotlab.errors import EngineError, MissingExtra
 
 __all__ = [
@@ -100,11 +100,11 @@ def held_alone(places: Places) -> Iterator[None]:
     Raises:
         EngineError: Another plane holds it, or it cannot be used.
     """
-    _places.make_private_dir(places.folder)
+    make_private_dir(places.folder)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(
-                _locks.held(places.lock, timeout_s=0.0, waiting_for="running this plane")
+                lock_held(places.lock, timeout_s=0.0, waiting_for="running this plane")
             )
         except EngineError as error:
             found = _read(places)
@@ -131,7 +131,7 @@ def write_record(places: Places, found: PlaneStatus) -> None:
         "organization": found.organization,
         "project": found.project,
     }
-    _places.write_private(places.record, json.dumps(fields))
+    write_private(places.record, json.dumps(fields))
 
 
 def status(state: str | os.PathLike[str] | None = None) -> PlaneStatus:
@@ -140,14 +140,14 @@ def status(state: str | os.PathLike[str] | None = None) -> PlaneStatus:
     if not places.lock.exists():
         return PlaneStatus(places.folder, running=False)
     try:
-        with _locks.held(places.lock, timeout_s=0.0, waiting_for="running this plane"):
+        with lock_held(places.lock, timeout_s=0.0, waiting_for="running this plane"):
             return PlaneStatus(places.folder, running=False)
     except EngineError:
         return _read(places)
 
 
 def _read(places: Places) -> PlaneStatus:
-    text = _places.read_text(places.record)
+    text = read_text(places.record)
     if text is None:  # it starts
         return PlaneStatus(places.folder, running=True)
     fields = json.loads(text)

@@ -14,8 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from depotlab._local import Programs, _host, _places, _ports, install
+from depotlab._local import (
+    Programs,
+    State,
+    choose_port,
+    install,
+    make_private_dir,
+    read_text,
+    refuse_other_systems,
+    write_private,
+)
 from depotlab._plane.boundary import Admit, Image
+from depotlab._plane.garbage import collect, is_due
 from depotlab._plane.identity import MachineKey
 from depotlab._plane.registryback import Answer, ask
 from depotlab._plane.registryfront import Front
@@ -34,6 +44,9 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _PAGE = 1000
+
+# Between two requests of one push there may be as much, while a layer is being made.
+_UNUSED_S = 600.0
 
 
 class Registry:
@@ -54,7 +67,7 @@ class Registry:
         host: str = "127.0.0.1",
         programs: Callable[[], Programs] = install,
     ) -> None:
-        self._state = _places.State(folder)
+        self._state = State(folder)
         self._admit = admit
         self._host = host
         self._programs = programs
@@ -95,21 +108,26 @@ class Registry:
 
     def _prepare(self) -> Program:
         """Write what the program reads, and return how it is run."""
-        _host.refuse_other_systems()
+        refuse_other_systems()
         state, programs = self._state, self._programs()
         for folder in (state.host_dir, state.registry, state.logs):
-            _places.make_private_dir(folder)
+            make_private_dir(folder)
         host_socket = state.choose_run_dir() / "registry.sock"
-        recorded = (_places.read_text(state.port) or "").strip()
-        self._port = _ports.choose(state.host_dir, int(recorded) if recorded.isdigit() else None)
-        _places.write_private(state.port, f"{self._port}\n")
+        recorded = (read_text(state.port) or "").strip()
+        self._port = choose_port(state.host_dir, int(recorded) if recorded.isdigit() else None)
+        write_private(state.port, f"{self._port}\n")
         secret_file = state.host_dir / "upload-secret"
-        secret = _places.read_text(secret_file) or secrets.token_urlsafe(32)
-        _places.write_private(secret_file, secret)
-        _places.write_private(
+        secret = read_text(secret_file) or secrets.token_urlsafe(32)
+        write_private(secret_file, secret)
+        write_private(
             state.registry_config,
             registry_yaml(root=state.registry, socket=host_socket, secret=secret),
         )
+        # Nobody reaches the one of an earlier plane that was killed, should it still run.
+        if not any(state.registry.iterdir()):
+            self._mark.touch(mode=0o600)  # there is nothing to collect yet
+        elif is_due(self._mark):
+            collect(programs.registry, state.registry_config, self._mark, environment())
         return Program(
             name="registry",
             argv=[str(programs.registry.host_path), "serve", str(state.registry_config)],
@@ -118,6 +136,23 @@ class Registry:
             http2=False,
             own_namespaces=False,
         )
+
+    async def tidy(self) -> None:
+        """Delete what no tag leads to, once a day and when nobody has used the registry for ten minutes.
+
+        Tags that are deleted, or moved to another image, leave their old image behind. What goes also is what was
+        pushed by its digest only. The registry is stopped meanwhile, for as long as its program needs.
+
+        Raises:
+            EngineError: It does not come up again.
+        """
+        if self._front is not None and is_due(self._mark) and self._front.unused_s >= _UNUSED_S:
+            await self.close()
+            await self.start()
+
+    @property
+    def _mark(self) -> Path:
+        return self._state.host_dir / "collected"
 
     # ------------------------------------------------------------------------------------ images
 

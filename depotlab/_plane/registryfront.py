@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -53,6 +55,12 @@ class Front:
         self._host_socket = host_socket
         self._server: asyncio.Server | None = None
         self._visits: set[asyncio.Task[None]] = set()
+        self._use = _Use()
+
+    @property
+    def unused_s(self) -> float:
+        """For how long no request was answered, in seconds; 0 while one is."""
+        return self._use.unused_s
 
     async def open(self, host: str, port: int) -> None:
         """Listen.
@@ -87,7 +95,7 @@ class Front:
         assert visit is not None
         self._visits.add(visit)
         try:
-            await _Visit(self._admit, self._host_socket, reader, writer).serve()
+            await _Visit(self._admit, self._host_socket, reader, writer, self._use).serve()
         except asyncio.CancelledError:
             if self._server is not None:
                 raise  # not by `close`
@@ -96,6 +104,27 @@ class Front:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+class _Use:
+    """When requests are answered."""
+
+    def __init__(self) -> None:
+        self._n_now = 0
+        self._last_s = time.monotonic()
+
+    @property
+    def unused_s(self) -> float:
+        return 0.0 if self._n_now else time.monotonic() - self._last_s
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        self._n_now += 1
+        try:
+            yield
+        finally:
+            self._n_now -= 1
+            self._last_s = time.monotonic()
 
 
 class _Visit:
@@ -107,7 +136,9 @@ class _Visit:
         host_socket: Path,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        use: _Use,
     ) -> None:
+        self._use = use
         self._admit = admit
         self._host_socket = host_socket
         self._reader = reader
@@ -125,7 +156,8 @@ class _Visit:
                     request = await self._receive()
                 if not isinstance(request, h11.Request):
                     return
-                await self._answer(request)
+                with self._use.answering():
+                    await self._answer(request)
                 if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     return  # there is more of the request than we want
                 self._http.start_next_cycle()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from depotlab._local import _seed
+from depotlab._local import SEED_REPOSITORY, digest_of, system_image
 from depotlab._plane.registryback import ask
 from depotlab.errors import EngineError
 
@@ -27,12 +27,12 @@ async def fill_shelf(host_socket: Path) -> bool:
     Raises:
         EngineError: The registry refuses.
     """
-    base = f"/v2/{_seed.REPOSITORY}"
+    base = f"/v2/{SEED_REPOSITORY}"
     accept = [("accept", _MANIFEST_TYPE)]
     if (await ask(host_socket, "HEAD", f"{base}/manifests/latest", headers=accept)).status == 200:
         return True
     try:
-        image = await asyncio.to_thread(_seed.system_image)
+        image = await asyncio.to_thread(system_image)
     except EngineError:
         return False
     for blob in (image.config, image.layer):
@@ -51,7 +51,7 @@ async def _put_blob(host_socket: Path, base: str, content: bytes) -> None:
     _expect(began.status, 202)
     _, _, there = began.headers["location"].partition("/v2/")
     joint = "&" if "?" in there else "?"
-    target = f"/v2/{there}{joint}digest={_seed.digest_of(content)}"
+    target = f"/v2/{there}{joint}digest={digest_of(content)}"
     kind = [("content-type", "application/octet-stream")]
     _expect((await ask(host_socket, "PUT", target, headers=kind, body=content)).status, 201)
 

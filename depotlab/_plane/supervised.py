@@ -20,8 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from depotlab._local import _config, _forks, _places, _supervisor
-from depotlab._local._programs import search_path
+from depotlab._local import (
+    SUPERVISOR_FILE,
+    State,
+    child_environment,
+    close_kept,
+    keep_from_children,
+    search_path,
+)
 from depotlab.errors import EngineError
 
 # From the supervisor's start until our lease: it ends by itself when nobody comes.
@@ -66,7 +72,7 @@ class Supervised:
         self.program = program
 
     @classmethod
-    async def start(cls, state: _places.State, program: Program) -> Supervised:
+    async def start(cls, state: State, program: Program) -> Supervised:
         """Run a program and wait until it serves. What still runs of an earlier plane is ended first.
 
         Args:
@@ -150,7 +156,7 @@ class _Lease:
             connection.connect(os.fspath(host_socket))
             connection.setblocking(False)
             self._handle = connection.detach()
-        _forks.keep_from_children(self._handle)
+        keep_from_children(self._handle)
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._partial = b""
@@ -179,7 +185,7 @@ class _Lease:
         handle, self._handle = self._handle, -1
         if handle >= 0:
             self._loop.remove_reader(handle)
-            _forks.close(handle)
+            close_kept(handle)
             self._lines.put_nowait(None)
 
     def _receive(self) -> None:
@@ -197,7 +203,7 @@ class _Lease:
             self._lines.put_nowait(None)
 
 
-def control_group(state: _places.State) -> str:
+def control_group(state: State) -> str:
     """Return the name of the control group of everything that runs for a state folder."""
     return f"depotlab-{hashlib.sha256(bytes(state.host_dir)).hexdigest()[:12]}"
 
@@ -211,10 +217,10 @@ def environment(*, path: Sequence[str] = (), **more: str) -> dict[str, str]:
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("DEPOT")}
     folders = os.pathsep.join([search_path(), *path])
-    return {**_config.child_environment(inherited, path=folders), **more}
+    return {**child_environment(inherited, path=folders), **more}
 
 
-def _plan(state: _places.State, program: Program, supervisor_socket: Path) -> dict[str, Any]:
+def _plan(state: State, program: Program, supervisor_socket: Path) -> dict[str, Any]:
     run_dir = state.run_dir()
     sockets = [supervisor_socket, program.host_socket, *program.more_sockets]
     return {
@@ -253,7 +259,7 @@ def _plan(state: _places.State, program: Program, supervisor_socket: Path) -> di
 def _launch(plan: dict[str, Any]) -> None:
     """Run the supervisor. Returns when it listens."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", _supervisor.__file__],
+        [sys.executable, "-I", "-S", SUPERVISOR_FILE],
         check=False,
         input=json.dumps(plan),
         capture_output=True,

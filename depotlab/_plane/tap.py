@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from depotlab._proto import control_pb2
-from depotlab._rpc import RpcFault
-from depotlab._rpc.fields import Malformed, NotGrpc, parse_request
-from depotlab._rpc.frames import PREFACE, ErrorCode
-from depotlab._rpc.framing import Inbox, Tally
-from depotlab._rpc.headers import Headers
-from depotlab._rpc.wire import FrameReader
+from depotlab._rpc import (
+    PREFACE,
+    ErrorCode,
+    FrameReader,
+    Headers,
+    Inbox,
+    Malformed,
+    NotGrpc,
+    RpcFault,
+    Tally,
+    parse_request,
+)
 
 SOLVE = "/moby.buildkit.v1.Control/Solve"
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from depotlab._local import _places
+from depotlab._local import make_private_dir, read_text, write_private
 from depotlab._plane.apitls import ApiTls
 from depotlab._plane.boundary import AnyMachines, AnyRegistry
 from depotlab._plane.builds import Builds
 from depotlab._plane.database import Database
 from depotlab._plane.health import Limits
-from depotlab._plane.history import History
+from depotlab._plane.history import History, Keep
+from depotlab._plane.housekeeping import keep_house
 from depotlab._plane.listener import Listener
 from depotlab._plane.logins import Logins
 from depotlab._plane.page import Page
@@ -61,6 +62,7 @@ class Plane:
         host: Where to listen. What is not loopback is served with TLS only.
         idle_s: A machine stops so long after its last build.
         limits: How long silence of a build may last.
+        keep: How much of the past stays.
         make_machines: For tests: called with what `machines.Machines` takes.
         make_registry: For tests: called with what `registry.Registry` takes.
 
@@ -81,6 +83,7 @@ class Plane:
         host: str = "127.0.0.1",
         idle_s: float = 120.0,
         limits: Limits | None = None,
+        keep: Keep | None = None,
         make_machines: Callable[..., AnyMachines] | None = None,
         make_registry: Callable[..., AnyRegistry] | None = None,
     ) -> None:
@@ -101,6 +104,7 @@ class Plane:
         self._tls = tls
         self._idle_s = idle_s
         self._limits = limits
+        self._keep = keep or Keep()
         self._make_machines = make_machines or _machines
         self._make_registry = make_registry or _registry
         self._stack = contextlib.AsyncExitStack()
@@ -134,7 +138,7 @@ class Plane:
         """
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in self._environment.items()]
         try:
-            _places.write_private(Path(path).absolute(), "".join(lines))
+            write_private(Path(path).absolute(), "".join(lines))
         except OSError as error:
             raise EngineError(
                 f"The environment file {os.fspath(path)} cannot be written: {error.strerror}.",
@@ -165,7 +169,7 @@ class Plane:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         places = self._places
-        await asyncio.to_thread(_places.make_private_dir, places.folder)
+        await asyncio.to_thread(make_private_dir, places.folder)
         stack.enter_context(held_alone(places))
         database = Database(places.database)
         stack.callback(database.close)
@@ -192,6 +196,10 @@ class Plane:
             store, history, tokens, builds, machines, registry, Logins(), self.url
         )
         await self._listen(stack, api_tls)
+        housekeeping = asyncio.create_task(
+            keep_house(history, registry, self._keep), name="plane housekeeping"
+        )
+        stack.push_async_callback(_end, housekeeping)
 
         self._environment = {
             "DEPOT_API_URL": self.url,
@@ -315,13 +323,18 @@ def _registry(folder: Path, **options: Any) -> AnyRegistry:
 
 def _organization_token(places: Places, tokens: Tokens, organization_id: str) -> str:
     """Return the token of the organisation, the same at each start; the one that is kept in plain."""
-    kept = (_places.read_text(places.token) or "").strip()
+    kept = (read_text(places.token) or "").strip()
     caller = tokens.check(kept)
     if caller is not None and caller.kind == "organization":
         return kept
     made = tokens.make("organization", owner_id=organization_id, description="depotlab up")
-    _places.write_private(places.token, made.secret)
+    write_private(places.token, made.secret)
     return made.secret
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _is_loopback(host: str) -> bool:
@@ -333,7 +346,7 @@ def _is_loopback(host: str) -> bool:
 
 def _bind(host: str, port: int, places: Places | None) -> socket.socket:
     """Return a bound socket; with places, on the port of the last time unless another is asked for."""
-    last = (_places.read_text(places.port) or "").strip() if places and not port else ""
+    last = (read_text(places.port) or "").strip() if places and not port else ""
     for choice in ([int(last)] if last.isdigit() else []) + [port]:
         try:
             found = socket.getaddrinfo(host, choice, type=socket.SOCK_STREAM)[0]
@@ -351,7 +364,7 @@ def _bind(host: str, port: int, places: Places | None) -> socket.socket:
                 raise _cannot_listen(host, choice, error) from error
             continue
         if places is not None:
-            _places.write_private(places.port, str(bound.getsockname()[1]))
+            write_private(places.port, str(bound.getsockname()[1]))
         return bound
     raise AssertionError("unreachable: the last choice returns or raises")
 

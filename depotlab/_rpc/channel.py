@@ -134,6 +134,8 @@ class Channel:
         else:
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
             target = f"{host}:{endpoint.port}"
+            if endpoint.direct:
+                options.append(("grpc.enable_http_proxy", 0))
         tls = endpoint.tls
         if tls is None:
             self._channel = grpc.aio.insecure_channel(target, options=options)

@@ -77,7 +77,7 @@ async def _secure(endpoint: Endpoint, tls: TLS, plain: SocketTransport) -> TlsTr
 async def _connect(endpoint: Endpoint) -> socket.socket:
     if endpoint.socket_path:
         return await _connect_one(socket.AF_UNIX, endpoint.socket_path)
-    proxy = find_proxy(endpoint.host, os.environ)
+    proxy = None if endpoint.direct else find_proxy(endpoint.host, os.environ)
     if proxy is None:
         return await _connect_tcp(endpoint.host, endpoint.port)
     connected = await _connect_tcp(proxy.host, proxy.port)
@@ -113,10 +113,15 @@ async def _connect_tcp(host: str, port: int) -> socket.socket:
         raise failures[0]
     finally:
         for task in trying:
+            task.add_done_callback(_close_late)  # we may be interrupted once more meanwhile
             task.cancel()
-        for late in await asyncio.gather(*trying, return_exceptions=True):
-            if isinstance(late, socket.socket):
-                late.close()
+        if trying:
+            await asyncio.wait(trying)
+
+
+def _close_late(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 async def _connect_one(family: socket.AddressFamily, target: Any) -> socket.socket:

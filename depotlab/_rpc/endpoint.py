@@ -122,6 +122,7 @@ class Endpoint:
         dialer: Opens one connection, for daemons that are not behind a socket of their own.
         session_dialer: Opens the connection of a session, for daemons that want it apart from the others.
         docker: The engine, when the daemon is a Docker Engine's own BuildKit.
+        direct: No proxy is on the way, whatever the environment says.
     """
 
     address: str
@@ -129,6 +130,7 @@ class Endpoint:
     dialer: Dialer | None = field(default=None, repr=False)
     session_dialer: SessionDialer | None = field(default=None, repr=False)
     docker: DockerHost | None = None
+    direct: bool = False
 
     def __post_init__(self) -> None:
         if self.dialer is not None:

@@ -122,13 +122,15 @@ class OuterConnection:
         """Say goodbye and let go. Can be called twice."""
         self._state.leave()
         self._changed.set()
-        with contextlib.suppress(LinkError, TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await self._flush()
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
-        await self._transport.close()
+        try:  # a second interrupt, while we say goodbye, must not leave the socket open
+            with contextlib.suppress(LinkError, TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._flush()
+            if self._watching is not None:
+                self._watching.cancel()
+                await asyncio.wait([self._watching])
+        finally:
+            await self._transport.close()
 
     # ---------------------------------------------------------------------------------- the call
 
@@ -301,7 +303,11 @@ class OuterCall:
         """Half-close, which is how a session says goodbye, and cancel. Can be called twice."""
         if not self._closed:
             self._closed = True
-            await self._connection.leave_call()
+            try:
+                await self._connection.leave_call()
+            except BaseException:  # we are interrupted once more
+                await self._connection.close()
+                raise
             await self._release(self._connection)
 
 

@@ -67,5 +67,9 @@ class OuterAnswers:
         """Cancel the call if it still runs. Can be called twice."""
         if not self._closed:
             self._closed = True
-            await self._connection.leave_call()
+            try:
+                await self._connection.leave_call()
+            except BaseException:  # we are interrupted once more
+                await self._connection.close()
+                raise
             await self._release(self._connection)

@@ -114,6 +114,11 @@ class Spare:
 
 async def _discard(waiting: asyncio.Future[OuterConnection]) -> None:
     waiting.cancel()
+    closing = asyncio.ensure_future(_close(waiting))
+    await asyncio.shield(closing)  # who discards it may be interrupted once more
+
+
+async def _close(waiting: asyncio.Future[OuterConnection]) -> None:
     await asyncio.wait([waiting])
     if not waiting.cancelled() and waiting.exception() is None:
         await waiting.result().close()

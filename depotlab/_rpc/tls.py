@@ -1,6 +1,6 @@
-"""TLS over any `Transport`: certificates from memory, and HTTP/2 agreed on in the handshake (ALPN).
+"""TLS over any `Transport`, from both sides: certificates from memory, and HTTP/2 agreed on in the handshake (ALPN).
 
-The `ssl` module reads a client's certificate and key from files only. They go through an anonymous file in memory
+The `ssl` module reads a certificate and its key from files only. They go through an anonymous file in memory
 where the system has one (Linux), else through a file that only we may read, removed before this returns.
 """
 
@@ -21,7 +21,7 @@ from depotlab._rpc.sockets import SocketTransport
 from depotlab._rpc.transport import Transport
 from depotlab.errors import ConnectionLost, LinkError, Unreachable, UsageError
 
-__all__ = ["TlsTransport", "client_context"]
+__all__ = ["TlsTransport", "client_context", "server_context"]
 
 # Plain bytes that are encrypted before they are sent. Measured: 64 KiB costs a quarter more.
 _CHUNK_BYTES = 512 << 10
@@ -62,6 +62,28 @@ def client_context(tls: TLS) -> ssl.SSLContext:
     return context
 
 
+def server_context(cert_and_key: bytes, *, client_ca: str) -> ssl.SSLContext:
+    """Return the settings of a server that speaks HTTP/2 with clients of one authority only.
+
+    TLS 1.3 only. Its handshake is over for the client before the server has seen the client's certificate, so a client
+    that is refused learns it when it first reads. No session tickets: each connection shows its certificate again.
+
+    Args:
+        cert_and_key: Both in PEM.
+        client_ca: The authority that signs the clients, in PEM.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.load_verify_locations(cadata=client_ca)
+    context.num_tickets = 0
+    context.set_alpn_protocols(["h2"])
+    with _as_file(cert_and_key) as path:
+        context.load_cert_chain(path, password=_no_password)
+    return context
+
+
 def _no_password() -> bytes:
     raise UsageError(
         "TLS(key=...) is encrypted.",
@@ -93,19 +115,29 @@ def _reason(error: Exception) -> str:
 
 
 class TlsTransport:
-    """A `Transport` that encrypts what goes over another one. Made by `start`."""
+    """A `Transport` that encrypts what goes over another one. Made by `start`, or by `accept` on the server's side.
+
+    Attributes:
+        session: What `ssl` knows of the connection.
+    """
 
     def __init__(
-        self, plain: Transport, context: ssl.SSLContext, *, server_name: str, address: str
+        self, plain: Transport, context: ssl.SSLContext, *, address: str, server_name: str | None
     ) -> None:
         self._plain = plain
         self._address = address
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._view = memoryview(bytearray(_READ_BYTES))
-        self._heard = False
+        self._is_server = server_name is None
+        self._heard = self._is_server  # a client that is let in has shown who it is
         self._sending = asyncio.Lock()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self.session = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=self._is_server,
+            server_hostname=server_name,
+        )
 
     @classmethod
     async def start(
@@ -123,10 +155,33 @@ class TlsTransport:
             ssl.SSLError: The peer is not trusted, refuses us, or does not speak TLS.
             ConnectionLost: It went away.
         """
-        self = cls(plain, context, server_name=server_name, address=address)
+        self = cls(plain, context, address=address, server_name=server_name)
+        await self._shake_hands()
+        return self
+
+    @classmethod
+    async def accept(
+        cls, plain: Transport, context: ssl.SSLContext, *, address: str
+    ) -> TlsTransport:
+        """Shake hands with a client.
+
+        Args:
+            plain: Fresh; the caller closes it when this fails.
+            context: From `server_context`.
+            address: For errors.
+
+        Raises:
+            ssl.SSLError: The client shows no good certificate, or asks for a name that is not here. It was told so.
+            ConnectionLost: It went away.
+        """
+        self = cls(plain, context, address=address, server_name=None)
+        await self._shake_hands()
+        return self
+
+    async def _shake_hands(self) -> None:
         while True:
             try:
-                self._ssl.do_handshake()
+                self.session.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._take_more()
@@ -136,12 +191,18 @@ class TlsTransport:
                 raise
             else:
                 await self._flush()
-                return self
+                return
 
     @property
     def protocol(self) -> str | None:
         """What ALPN agreed on, `h2` or None."""
-        return self._ssl.selected_alpn_protocol()
+        return self.session.selected_alpn_protocol()
+
+    @property
+    def peer_uris(self) -> list[str]:
+        """What the peer's certificate says about who it is."""
+        certificate: Any = self.session.getpeercert() or {}
+        return [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
 
     async def read(self) -> bytes | None:
         """Return the next bytes, or None when the peer has closed.
@@ -180,7 +241,7 @@ class TlsTransport:
             stop = min(at + _CHUNK_BYTES, len(data))
             try:
                 while at < stop:  # a record at a time
-                    at += self._ssl.write(data[at:stop])
+                    at += self.session.write(data[at:stop])
             except ssl.SSLError as error:
                 raise self._lost(_reason(error)) from error
             await self._flush()
@@ -190,12 +251,19 @@ class TlsTransport:
         return isinstance(self._plain, SocketTransport) and self._plain.is_link_full()
 
     async def close(self) -> None:
-        """Say goodbye if it can be said at once, and close."""
-        with contextlib.suppress(ssl.SSLError, LinkError):
-            self._ssl.unwrap()
-        with contextlib.suppress(LinkError):
-            await self._flush()
-        await self._plain.close()
+        """Say goodbye if it can be said at once, and close. Can be called twice.
+
+        A server says none: HTTP/2 has a last word of its own (GOAWAY), a cut connection shall look like one, and
+        clients on CPython's `ssl` have to know that it tells a goodbye as an empty read, again and again.
+        """
+        if not self._is_server:
+            with contextlib.suppress(ssl.SSLError, LinkError):
+                self.session.unwrap()
+        try:
+            with contextlib.suppress(LinkError):
+                await self._flush()
+        finally:
+            await self._plain.close()
 
     async def _flush(self) -> None:
         async with self._sending:  # answers of TLS itself may come while data are sent
@@ -211,7 +279,7 @@ class TlsTransport:
 
     def _decrypt(self) -> bytes | None:
         """Return what can be read of what has arrived; None is the end."""
-        read: Any = self._ssl.read  # typeshed does not know what it does with a buffer
+        read: Any = self.session.read  # typeshed does not know what it does with a buffer
         view, n_bytes = self._view, 0
         try:
             while n_bytes < _READ_BYTES:
@@ -236,7 +304,9 @@ class TlsTransport:
             return ConnectionLost(
                 f"The connection to {self._address} was lost: {reason}.",
                 address=self._address,
-                hint="finished steps are in the daemon's cache: build again",
+                hint=""
+                if self._is_server
+                else "finished steps are in the daemon's cache: build again",
             )
         # With TLS 1.3 a server looks at our certificate when our side of the handshake is over already.
         return Unreachable(

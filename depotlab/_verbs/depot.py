@@ -8,6 +8,7 @@ A build that is continued (`DEPOT_BUILD_ID`) is finished by its first build here
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,39 +23,37 @@ from depotlab._depot import (
     Fleet,
     Machine,
     Setting,
-    Stage,
+    StatusMirror,
     emulated,
     find_config,
     machines_for,
     register,
     resume,
+    through_cancellation,
 )
 from depotlab._plane import PlaneLease
 from depotlab._rpc import Endpoint
 from depotlab._session import Credentials
-from depotlab._verbs.builder import Answer, Builder
+from depotlab._verbs.builder import Answer, BeforeClose, Builder
 from depotlab._verbs.depotfacts import DepotFacts
+from depotlab._verbs.depotstages import Stages
+from depotlab._verbs.failures import remember_failure
 from depotlab._verbs.request import BuildRequest
 from depotlab._verbs.split import Lanes, can_be_split, is_plain, part_of, push_index
 from depotlab._verbs.watched import watched
 from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Worker
-from depotlab.errors import UsageError
+from depotlab.errors import StepFailed, UsageError
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile
-from depotlab.progress import Event, Fold, VertexUpdated, WarningRaised
+from depotlab.progress import Event, Fold, WarningRaised
 
 __all__ = ["DepotBuilder", "find_depot"]
 
 _PROBE_S = 5.0
 
-# What is waited for when a stage was reached, and what has ended then.
-_BEGINS = {"waiting for machine": "launch {}", "connecting": "connect to {}"}
-_ENDS = {
-    "connecting": "launch {}",
-    "ready": "connect to {}",
-    "retry": "connect to {}",
-    "released": "connect to {}",
-}
+# What a build waits for at its end, should its status still be on the way to the API. It is sent when the machine is
+# ready, while the build runs, so normally nothing is.
+_STATUS_S = 0.5
 
 
 async def find_depot(
@@ -114,6 +113,9 @@ class DepotBuilder:
         self._machine = machine
         self._timeout_s = timeout_s
         self._connect = config.connect()
+        self.before_close: list[BeforeClose] = []
+        self.before_prune: list[BeforeClose] = []
+        self._status_wanted = True
 
     def check(self, request: BuildRequest) -> None:
         """Depot can do all that a request says."""
@@ -123,26 +125,30 @@ class DepotBuilder:
 
     async def info(self) -> DaemonInfo:
         """Ask a machine for its version."""
-        async with self._borrowed() as builder:
+        async with self.borrowed() as builder:
             return await builder.info()
 
     async def workers(self) -> tuple[Worker, ...]:
         """List the workers of a machine."""
-        async with self._borrowed() as builder:
+        async with self.borrowed() as builder:
             return await builder.workers()
 
     async def disk_usage(self, filters: Sequence[str]) -> DiskUsage:
         """List what the project's cache holds."""
-        async with self._borrowed() as builder:
+        async with self.borrowed() as builder:
             return await builder.disk_usage(filters)
 
     async def prune(self, **options: Any) -> Pruned:
         """Remove what the project's cache holds; the options are those of `buildkit.prune`."""
-        async with self._borrowed() as builder:
+        for end in self.before_prune:
+            await end(self)
+        async with self.borrowed() as builder:
             return await builder.prune(**options)
 
     async def close(self) -> None:
         """Close the connections to the API."""
+        for end in self.before_close:
+            await end(self)
         self._connect.close()
 
     async def build(self, request: BuildRequest, fold: Fold) -> Answer:
@@ -153,11 +159,20 @@ class DepotBuilder:
             BuildCanceled: Depot canceled it.
             DepotlabError: The build failed.
         """
-        return await watched(self._build(request, fold), request, fold, where=self.where)
+        try:
+            answer = await watched(self._build(request, fold), request, fold, where=self.where)
+            project = answer.depot.project_id if answer.depot else ""
+            return answer.remembered(request, fold, builder=f"Depot project {project}".strip())
+        except StepFailed as error:
+            remember_failure(error, self, request)
+            raise
 
     async def _build(self, request: BuildRequest, fold: Fold) -> Answer:
-        stages = _Stages(fold)
-        async with await self._register(_options(request), stages) as build:
+        stages = Stages(fold)
+        async with (
+            await self._register(_options(request), stages) as build,
+            self._mirrored(build, stages),
+        ):
             saved = build.tags_to_save(request.save_tags) if request.save else ()
             if saved:
                 request = replace(
@@ -223,7 +238,7 @@ class DepotBuilder:
         digest = await push_index(request, digests, machines, auth)
         return replace(first, response={"containerimage.digest": digest})
 
-    async def _register(self, options: BuildOptions, stages: _Stages | None = None) -> DepotBuild:
+    async def _register(self, options: BuildOptions, stages: Stages | None = None) -> DepotBuild:
         config, report = self._config, stages.take if stages else None
         if config.build:
             return await resume(
@@ -232,8 +247,24 @@ class DepotBuilder:
         return await register(self._connect, options, config.project.value, report=report)
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Builder]:
-        """A machine for a question, as a build of its own.
+    async def _mirrored(self, build: DepotBuild, stages: Stages) -> AsyncIterator[None]:
+        """Tell the API our own steps of a build, unless it has said that it does not know what they are."""
+        if not self._status_wanted:
+            yield
+            return
+        stages.mirror = mirror = StatusMirror(build, close_s=_STATUS_S)
+        try:
+            async with mirror:
+                yield
+        finally:
+            self._status_wanted = self._status_wanted and not mirror.unwanted
+
+    @asynccontextmanager
+    async def borrowed(self, platforms: Sequence[str] = ()) -> AsyncIterator[Builder]:
+        """Lend a machine for a question, as a build of its own.
+
+        Args:
+            platforms: What is going to be built for; the machine is that of the first.
 
         Raises:
             UsageError: The client continues a build, which the question would finish as a success.
@@ -243,7 +274,7 @@ class DepotBuilder:
                 f"This client continues build {self._config.build.value}, which a question would finish.",
                 hint="ask with a client of its own: depot(project, token=...) without a build",
             )
-        name = next(iter(machines_for((), forced=self._machine)))
+        name = next(iter(machines_for(platforms, forced=self._machine)))
         builders = _Builders(self._auth)
         try:
             async with (
@@ -270,7 +301,7 @@ class _Builders:
             await builder.connect(timeout_s=_PROBE_S)
             await builder.workers()
         except BaseException:
-            await builder.close()
+            await through_cancellation(asyncio.create_task(builder.close()))
             raise
         self._answering[endpoint] = builder
 
@@ -280,44 +311,9 @@ class _Builders:
         return self._answering[machine.endpoint]
 
     async def close(self) -> None:
-        """Let go of all."""
+        """Let go of all, even if we are interrupted once more meanwhile."""
         for builder in self._answering.values():
-            await builder.close()
-
-
-class _Stages:
-    """Shows how a machine comes to be as steps of the build."""
-
-    def __init__(self, fold: Fold) -> None:
-        self._fold = fold
-        self._begun: dict[str, int] = {}
-
-    def take(self, stage: Stage) -> None:
-        """Take a stage."""
-        machine = f"{stage.machine} machine"
-        events: list[Event] = []
-        ended = _ENDS.get(stage.name, "").format(machine)
-        if ended in self._begun:
-            began_ns = self._begun.pop(ended)
-            events.append(_step(ended, began_ns, stage.at_ns))
-        begun = _BEGINS.get(stage.name, "").format(machine)
-        if begun:
-            self._begun[begun] = stage.at_ns
-            events.append(_step(begun, stage.at_ns))
-        if stage.name == "retry":
-            events.append(WarningRaised("", 1, f"asking for another {machine}: {stage.detail}"))
-        if events:
-            self._fold.feed(events)
-
-
-def _step(name: str, began_ns: int, ended_ns: int | None = None) -> VertexUpdated:
-    return VertexUpdated(
-        digest=f"depot:{name}",
-        name=f"[depot] {name}",
-        started_ns=began_ns,
-        completed_ns=ended_ns,
-        is_local=True,
-    )
+            await through_cancellation(asyncio.create_task(builder.close()))
 
 
 def _options(request: BuildRequest) -> BuildOptions:

@@ -111,7 +111,7 @@ def _push(
     index: Manifest | None = None
     for name in names:
         found = _credentials(name.domain, auth)
-        registry = Manifests(name.domain, name.path, found, plain_http=insecure)
+        registry = Manifests(name.domain, name.path, found, insecure=insecure)
         if index is None:
             index = _merged((registry.get(digest), platforms[m]) for m, digest in digests.items())
         registry.put(name.tag, index)

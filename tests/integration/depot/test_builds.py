@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from depotlab._depot import Api, Connect
 from depotlab._plane import background, lease_plane, status
 from depotlab.errors import BuildCanceled, BuildTimeout, StepFailed, UsageError
 from depotlab.progress import StepState
+from tests.support.certificates import Authority
+from tests.support.registry import private_registry
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +197,28 @@ def test_one_image_for_two_architectures_comes_from_two_machines(bk, plane) -> N
     assert made.digest == f"sha256:{hashlib.sha256(raw_manifest(plane, 'both')).hexdigest()}"
     assert {"[amd64] mkfile /a", "[arm64] mkfile /a"} <= {step.name for step in made.steps}
     assert outcome(plane, made.depot.build_id) == "success"
+
+
+def test_the_index_reaches_a_registry_that_cannot_prove_who_it_is(bk, tmp_path) -> None:
+    made = Authority().write(tmp_path, "registry")
+    with private_registry(user="me", password="s3cr3t", tls=made) as host:
+        built = bk.build(
+            llb.scratch().mkfile("/a", b"hi"), platform=BOTH, auth={host: ("me", "s3cr3t")},
+            output=export.image(f"{host}/app:both", push=True, insecure=True), progress="quiet",
+        )  # fmt: skip
+        context = ssl.create_default_context(cafile=made / "ca.pem")
+        request = urllib.request.Request(
+            f"https://{host}/v2/app/manifests/both",
+            headers={
+                "Authorization": "Basic " + base64.b64encode(b"me:s3cr3t").decode(),
+                "Accept": "application/vnd.oci.image.index.v1+json, "
+                "application/vnd.docker.distribution.manifest.list.v2+json",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+            index = answer.read()
+    assert built.digest == f"sha256:{hashlib.sha256(index).hexdigest()}"
+    assert len(json.loads(index)["manifests"]) == 2
 
 
 def test_what_fails_on_one_machine_stops_the_other(bk, plane) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,131 @@ def test_images_are_pushed_listed_pulled_and_deleted_by_those_who_may(folder):
                 await registry.images("../q")
 
     asyncio.run(story())
+
+
+def blobs(folder: Path) -> int:
+    return len(list(folder.glob("registry/docker/registry/v2/blobs/sha256/*/*/data")))
+
+
+def test_what_no_tag_leads_to_is_deleted_once_a_day_while_nobody_comes(folder, monkeypatch):
+    async def story():
+        mark = folder / "collected"
+        async with running(folder) as registry:
+            host = registry.host_port
+            seeded = blobs(folder)
+            for tag in ("gone", "moved", "kept"):
+                assert (await push_image(host, f"p:{tag}", tag)) == 201
+            part = json.loads(await asyncio.to_thread(read_manifest, host, "p", "moved"))
+            assert (await push_index(host, "p:index", "kept-part")) == 201
+            await registry.delete("p", "gone")
+            assert (await push_image(host, "p:moved", "to another image")) == 201
+            before = blobs(folder)
+            monkeypatch.setattr("depotlab._plane.registry._UNUSED_S", 0.0)
+            await registry.tidy()
+            assert blobs(folder) == before, "it was done today"
+            os.utime(mark, (1, 1))
+            monkeypatch.setattr("depotlab._plane.registry._UNUSED_S", 60.0)
+            await registry.tidy()
+            assert blobs(folder) == before, "somebody was here a moment ago"
+            monkeypatch.setattr("depotlab._plane.registry._UNUSED_S", 0.0)
+            await registry.tidy()
+            assert registry.host_port == host
+            assert blobs(folder) == before - 6, (
+                "the manifest, configuration and layer of two images"
+            )
+            assert blobs(folder) > seeded
+            assert part["config"]["digest"] not in {p.name for p in folder.rglob("*")}
+            for tag in ("moved", "kept", "index"):
+                assert (await inspect(host, f"p:{tag}", "--raw", "--creds", "x:ro-p"))[0] == 0
+            index = json.loads(await asyncio.to_thread(read_manifest, host, "p", "index"))
+            (child,) = index["manifests"]
+            assert await asyncio.to_thread(read_manifest, host, "p", child["digest"])
+            assert (await push_image(host, "p:gone", "gone")) == 201, "what went can come again"
+            assert (await inspect(host, "p:gone", "--creds", "x:ro-p"))[0] == 0
+
+    asyncio.run(story())
+
+
+def call(host: str, method: str, path: str, data: bytes | None = None, kind: str = "") -> Any:
+    url = path if path.startswith("http") else f"http://{host}{path}"
+    headers = {"Authorization": "Basic " + b64encode(b"x:rw-p").decode()}
+    if kind:
+        headers["Content-Type"] = kind
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
+    return urllib.request.urlopen(request, timeout=10)
+
+
+def put_blob(host: str, repository: str, data: bytes) -> str:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    with call(host, "POST", f"/v2/{repository}/blobs/uploads/", b"") as answer:
+        there = answer.headers["location"]
+    joint = "&" if "?" in there else "?"
+    call(host, "PUT", f"{there}{joint}digest={digest}", data, "application/octet-stream").close()
+    return digest
+
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def manifest_of(host: str, repository: str, word: str) -> bytes:
+    layer, config = f"layer {word}".encode(), json.dumps({"word": word}).encode()
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": put_blob(host, repository, config),
+            "size": len(config),
+        },
+        "layers": [
+            {
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": put_blob(host, repository, layer),
+                "size": len(layer),
+            }
+        ],
+    }
+    return json.dumps(document).encode()
+
+
+async def push_image(host: str, name: str, word: str) -> int:
+    repository, _, tag = name.partition(":")
+
+    def push() -> int:
+        data = manifest_of(host, repository, word)
+        with call(host, "PUT", f"/v2/{repository}/manifests/{tag}", data, MANIFEST) as answer:
+            return answer.status
+
+    return await asyncio.to_thread(push)
+
+
+async def push_index(host: str, name: str, word: str) -> int:
+    """Push an index whose only part is pushed by its digest, as builds for several platforms do."""
+    repository, _, tag = name.partition(":")
+
+    def push() -> int:
+        data = manifest_of(host, repository, word)
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        call(host, "PUT", f"/v2/{repository}/manifests/{digest}", data, MANIFEST).close()
+        part = {"mediaType": MANIFEST, "digest": digest, "size": len(data)}
+        index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [part]}).encode()
+        with call(host, "PUT", f"/v2/{repository}/manifests/{tag}", index, INDEX) as answer:
+            return answer.status
+
+    return await asyncio.to_thread(push)
+
+
+def read_manifest(host: str, repository: str, reference: str) -> bytes:
+    request = urllib.request.Request(
+        f"http://{host}/v2/{repository}/manifests/{reference}",
+        headers={
+            "Authorization": "Basic " + b64encode(b"x:ro-p").decode(),
+            "Accept": f"{MANIFEST}, {INDEX}",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.read()
 
 
 def test_an_index_counts_each_blob_once(folder):

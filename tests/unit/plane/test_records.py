@@ -10,7 +10,7 @@ from depotlab._plane import steps
 from depotlab._plane.boundary import CachePolicy
 from depotlab._plane.database import Database
 from depotlab._plane.faults import Fault
-from depotlab._plane.history import History, Log, Seen
+from depotlab._plane.history import History, Keep, Log, Seen
 from depotlab._plane.pages import window
 from depotlab._plane.store import Store
 from depotlab._proto import control_pb2 as control
@@ -259,3 +259,48 @@ def test_usage_counts_builds_of_the_span_and_the_time_that_they_took(tmp_path):
     used = history.usage("p", 3 * S, 6 * S)
     assert (used.n_builds, used.duration_ns) == (1, S)
     database.close()
+
+
+def test_old_builds_are_forgotten_with_all_that_belongs_to_them(tmp_path):
+    now_ns = [10**9]
+    database = Database(tmp_path / "plane.db", now_ns=lambda: now_ns[0])
+    store, history = Store(database), History(database)
+    project = store.default_project().project_id
+    builds = {}
+    for name in ("old", "old and running", "new"):
+        if name == "new":
+            now_ns[0] += int(91 * 86_400e9)
+        build = builds[name] = history.create(project, b"").build_id
+        history.record(build, [Seen("d", "step")], [Log("d", 1, 1, b"out")])
+        history.keep_contexts(build, [("t", "Dockerfile", "FROM scratch")])
+        history.start_push(build, "tag")
+        if "running" not in name:
+            history.finish(build, "success")
+    assert history.prune(Keep(days=90)) == 1
+    assert history.find(builds["old"]) is None
+    assert history.find(builds["old and running"]) is not None
+    assert history.find(builds["new"]) is not None
+    for table in ("steps", "logs", "contexts", "pushes"):
+        left = {row["build_id"] for row in database.rows(f"SELECT build_id FROM {table}")}
+        assert left == {builds["old and running"], builds["new"]}
+    database.close()
+
+
+def test_beyond_a_size_the_oldest_builds_are_forgotten_first(db):
+    store, history = Store(db), History(db)
+    project = store.default_project().project_id
+    ids = []
+    for number in range(40):
+        ids.append(history.create(project, b"").build_id)
+        history.record(ids[-1], [], [Log("d", number, 1, bytes(100_000))])
+        history.finish(ids[-1], "success")
+    running = history.create(project, b"").build_id
+    before = db.used_bytes()
+    assert before > 4_000_000
+    assert history.prune(Keep(max_bytes=2_000_000)) >= 20
+    assert 1_000_000 < db.used_bytes() <= 2_000_000
+    left = [one for one in ids if history.find(one) is not None]
+    assert left == ids[-len(left) :]
+    assert history.find(running) is not None
+    assert history.prune(Keep(max_bytes=1)) == len(left), "what runs stays, whatever the limit"
+    assert history.find(running) is not None

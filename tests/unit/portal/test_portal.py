@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from depotlab._portal import portal, wait_awaiting
+from depotlab._portal import Done, portal, wait_awaiting, wait_blocking
 
 
 async def answer(value, delay_s=0.0):
@@ -66,19 +66,37 @@ def test_an_interrupt_waits_for_the_clean_up(monkeypatch):
             cleaned.append("done")
 
     calls = 0
-    real = concurrent.futures.Future.result
+    real = Done.wait
 
-    def interrupted(self, timeout=None):
+    def interrupted(self, timeout_s):
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
-        return real(self, timeout)
+        return real(self, timeout_s)
 
-    monkeypatch.setattr(concurrent.futures.Future, "result", interrupted)
+    monkeypatch.setattr(Done, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal().run(work())
     assert cleaned == ["done"]
+
+
+def test_waiting_never_holds_the_lock_by_which_the_end_is_told():
+    """An interrupt that comes just after it was taken would never give it back, and the I/O thread would hang."""
+
+    class Watched(threading.Condition):
+        def __enter__(self):
+            if threading.current_thread() is threading.main_thread():
+                taken.append(job.done.is_over)
+            return super().__enter__()
+
+    taken = []
+    job = portal().submit(asyncio.sleep(0.35, "result"))
+    job.done._condition = Watched()
+    with pytest.raises(TimeoutError):
+        wait_blocking(job.done, timeout_s=0.15)
+    assert wait_blocking(job.done) == "result"
+    assert taken == [True], "only when it was over, and nobody needs it any more"
 
 
 def test_cancelling_the_awaiting_task_cancels_the_work_and_waits_for_its_clean_up():
