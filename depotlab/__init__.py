@@ -18,19 +18,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depotlab import aio, cache, errors, export, frontend, llb, mount, recipes, secret, ssh
+    from depotlab import aio, api, cache, errors, export, frontend, llb, mount, recipes, secret, ssh
     from depotlab._contexts import Context, File, context
     from depotlab._nested import allow_asyncio_run
     from depotlab._oci import Layout as OciLayout
+    from depotlab._past import past
     from depotlab._rpc import TLS
-    from depotlab._verbs import Build, BuildResult
+    from depotlab._verbs import Build, BuildResult, Pulled, compare
     from depotlab.client import (
         Client,
+        DepotApi,
+        Gateway,
         build_all,
         connect,
         depot,
+        depot_api,
         depot_config,
+        depot_login,
+        depot_logout,
         local,
+        pull,
         verify_reproducible,
     )
     from depotlab.frontend import Dockerfile, dockerfile
@@ -43,18 +50,26 @@ __all__ = [
     "BuildResult",
     "Client",
     "Context",
+    "DepotApi",
     "Dockerfile",
     "File",
+    "Gateway",
     "OciLayout",
+    "Pulled",
     "__version__",
     "aio",
     "allow_asyncio_run",
+    "api",
     "build_all",
     "cache",
+    "compare",
     "connect",
     "context",
     "depot",
+    "depot_api",
     "depot_config",
+    "depot_login",
+    "depot_logout",
     "dockerfile",
     "errors",
     "export",
@@ -62,6 +77,8 @@ __all__ = [
     "llb",
     "local",
     "mount",
+    "past",
+    "pull",
     "recipes",
     "secret",
     "ssh",
@@ -75,17 +92,25 @@ _HOMES = {
     "BuildResult": ("depotlab._verbs", "BuildResult"),
     "Client": ("depotlab.client", "Client"),
     "Context": ("depotlab._contexts", "Context"),
+    "DepotApi": ("depotlab.client", "DepotApi"),
     "Dockerfile": ("depotlab.frontend", "Dockerfile"),
     "File": ("depotlab._contexts", "File"),
+    "Gateway": ("depotlab.client", "Gateway"),
     "OciLayout": ("depotlab._oci", "Layout"),
+    "Pulled": ("depotlab._verbs", "Pulled"),
     "aio": ("depotlab.aio", ""),
     "allow_asyncio_run": ("depotlab._nested", "allow_asyncio_run"),
+    "api": ("depotlab.api", ""),
     "build_all": ("depotlab.client", "build_all"),
     "cache": ("depotlab.cache", ""),
+    "compare": ("depotlab._verbs", "compare"),
     "connect": ("depotlab.client", "connect"),
     "context": ("depotlab._contexts", "context"),
     "depot": ("depotlab.client", "depot"),
+    "depot_api": ("depotlab.client", "depot_api"),
     "depot_config": ("depotlab.client", "depot_config"),
+    "depot_login": ("depotlab.client", "depot_login"),
+    "depot_logout": ("depotlab.client", "depot_logout"),
     "dockerfile": ("depotlab.frontend", "dockerfile"),
     "errors": ("depotlab.errors", ""),
     "export": ("depotlab.export", ""),
@@ -93,6 +118,8 @@ _HOMES = {
     "llb": ("depotlab.llb", ""),
     "local": ("depotlab.client", "local"),
     "mount": ("depotlab.mount", ""),
+    "past": ("depotlab._past", "past"),
+    "pull": ("depotlab.client", "pull"),
     "recipes": ("depotlab.recipes", ""),
     "secret": ("depotlab.secret", ""),
     "ssh": ("depotlab.ssh", ""),
@@ -110,6 +137,13 @@ def __getattr__(name: str) -> Any:
     value = getattr(found, attribute) if attribute else found
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Register the magics: what `%load_ext depotlab` calls."""
+    from depotlab._magics import load
+
+    load(ipython)
 
 
 def __dir__() -> list[str]:

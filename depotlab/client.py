@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Self
 
-from depotlab import _verbs, export
+from depotlab import _inside, _verbs, export
+from depotlab._inside import (
+    AnyMount,
+    BlockingLooks,
+    BreakAt,
+    BuildInspection,
+    Completed,
+    OnOutput,
+    Runnable,
+    Shell,
+    Stdin,
+    Writer,
+)
+from depotlab._inside import (
+    BlockingCacheMount as CacheMount,
+)
+from depotlab._inside import (
+    BlockingDebugger as Debugger,
+)
 from depotlab._portal import portal
 from depotlab._rpc import TLS
 from depotlab._verbs import (
     AllBuilt,
     Attest,
     Auth,
+    BlockingDepotApi,
+    BlockingGateway,
     Build,
     BuildResult,
     Caches,
     DepotConfig,
+    Login,
     OciLayouts,
     Opened,
     Outputs,
     Platforms,
+    Pulled,
     Reproducibility,
     Save,
     Secrets,
@@ -29,27 +52,51 @@ from depotlab._verbs import (
     Target,
     Targets,
     find_depot,
+    open_api,
     open_builder,
     open_depot,
     open_local,
     prepare,
+    prepare_pull,
     start,
 )
-from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Worker
+from depotlab.buildkit import (
+    BuildRecord,
+    DaemonInfo,
+    DiskUsage,
+    History,
+    Lint,
+    Outline,
+    Pruned,
+    Stages,
+    Worker,
+)
+from depotlab.export import Output
+from depotlab.frontend import Dockerfile
+from depotlab.llb import State
 from depotlab.widgets import ProgressMode
 
 __all__ = [
     "Client",
+    "DepotApi",
+    "Gateway",
     "build_all",
     "connect",
     "depot",
+    "depot_api",
     "depot_config",
+    "depot_login",
+    "depot_logout",
     "local",
+    "pull",
     "verify_reproducible",
 ]
 
+DepotApi = BlockingDepotApi
+Gateway = BlockingGateway
 
-class Client:
+
+class Client(BlockingLooks):
     """A connection to one builder. Made by `depotlab.connect`, `depotlab.depot` or `depotlab.local`.
 
     It can be shared between threads and used for many builds, one after another or at the same time. Close it,
@@ -102,7 +149,8 @@ class Client:
         KeyboardInterrupt within about two seconds.
 
         Args:
-            target: A graph made with `depotlab.llb`, or `depotlab.dockerfile(...)`.
+            target: A graph made with `depotlab.llb`, one for each platform (`{"linux/arm64": app}`),
+                `depotlab.dockerfile(...)`, or a call of a `depotlab.frontend.function`.
             output: What to make of the result, from `depotlab.export`; a list makes several. With none the
                 result stays in the builder's cache.
             tags: Short for `output=export.image(...)`: one or more image names.
@@ -292,6 +340,387 @@ class Client:
             )
         )
 
+    def outline(self, dockerfile: Dockerfile) -> Outline:
+        """Say what a Dockerfile's target can be given: arguments, secrets, agents, cache mounts, with their lines.
+
+        Nothing is built. The target is that of the Dockerfile value, or its last stage.
+
+        Args:
+            dockerfile: Made with `depotlab.dockerfile`.
+
+        Raises:
+            DockerfileError: It cannot be read; `.locations` has the line.
+            UsageError: It is no Dockerfile build.
+
+        Example:
+            >>> bk.outline(dl.dockerfile("."))  # doctest: +SKIP
+            <Outline app: 2 arguments, 1 secret>
+        """
+        return portal().run(_inside.outline(self._builder, dockerfile))
+
+    def targets(self, dockerfile: Dockerfile) -> Stages:
+        """List the stages of a Dockerfile, with what they start from, and their lines. Nothing is built.
+
+        Raises:
+            DockerfileError: It cannot be read; `.locations` has the line.
+            UsageError: It is no Dockerfile build.
+        """
+        return portal().run(_inside.stages(self._builder, dockerfile))
+
+    def lint(self, dockerfile: Dockerfile) -> Lint:
+        """Check a Dockerfile by BuildKit's rules: what is wrong, in which line, and how it could be. Nothing is built.
+
+        What keeps it from being built is a finding too, of the rule `BuildError`.
+
+        Raises:
+            UsageError: It is no Dockerfile build.
+
+        Example:
+            >>> bk.lint(dl.dockerfile(text="FROM busybox as base"))[0].fix  # doctest: +SKIP
+            'FROM busybox AS base'
+        """
+        return portal().run(_inside.lint(self._builder, dockerfile))
+
+    def to_state(self, dockerfile: Dockerfile, *, platform: str | None = None) -> State:
+        """Return the graph that a Dockerfile is, as a state that can be drawn, compared, extended and built.
+
+        Nothing is built, but base images are looked up: their digests are in the graph. Settings and image config
+        are those of the target. Operations have the digests that the frontend gave them, except for those that read
+        directories of this machine: the frontend binds them to one session.
+
+        Args:
+            dockerfile: Made with `depotlab.dockerfile`.
+            platform: For this platform; the builder's own when left out.
+
+        Raises:
+            DockerfileError: It cannot be read; `.locations` has the line.
+            UsageError: It is no Dockerfile build, or its result is empty.
+        """
+        return portal().run(_inside.to_state(self._builder, dockerfile, platform=platform))
+
+    def history(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        ref: str | None = None,
+        repository: str | None = None,
+        max_age_s: float | None = None,
+        limit: int | None = None,
+    ) -> History:
+        """List the builds that the daemon remembers, the newest first, as a table in a notebook.
+
+        A daemon keeps the newest (usually 50, for two days). Builds that run now are among them, whoever started them.
+
+        Args:
+            status: Only these: `running`, `completed`, `error`, `canceled`; one or several.
+            ref: Only builds whose name begins so.
+            repository: Only builds of this Git repository; a part of its address is enough.
+            max_age_s: Only builds that began within so many seconds.
+            limit: At most so many.
+
+        Raises:
+            UsageError: An argument that cannot work, a daemon without a history, or a builder at Depot, which keeps its
+                builds itself.
+            LinkError: The daemon cannot be reached.
+        """
+        return portal().run(
+            _inside.history(
+                self._builder,
+                status=status,
+                ref=ref,
+                repository=repository,
+                max_age_s=max_age_s,
+                limit=limit,
+            )
+        )
+
+    def inspect(self, build: str | BuildRecord) -> BuildInspection:
+        """Read all that the daemon still has of a past build: steps, logs, error, provenance, SBOM.
+
+        Args:
+            build: One of `history()`, or the name of a build (`result.ref`).
+
+        Raises:
+            UsageError: The daemon has no such build.
+            LinkError: The daemon cannot be reached.
+        """
+        return portal().run(_inside.inspect_build(self._builder, build))
+
+    def replay(
+        self,
+        build: str | BuildRecord,
+        *,
+        speed: float = 1.0,
+        progress: ProgressMode = "auto",
+    ) -> None:
+        """Show the progress of a past build again, in the views of a build that runs. Ctrl-C ends the show.
+
+        Args:
+            build: One of `history()`, or the name of a build.
+            speed: 1 is as it was, 10 is ten times as fast.
+            progress: As of `build`.
+
+        Raises:
+            UsageError: There is no such build, or no progress of it any more.
+        """
+        replayed = portal().run(_inside.replay_of(self._builder, build, speed=speed))
+        ticker = replayed.start(progress)
+        try:
+            time.sleep(replayed.duration_s)
+        finally:
+            replayed.skip()
+            ticker.stop()
+
+    def pin(self, build: str | BuildRecord, *, pinned: bool = True) -> None:
+        """Let the daemon keep the record of a build for ever, or with `pinned=False` only as long as others.
+
+        The result of the build and the cache are not kept by that.
+
+        Raises:
+            UsageError: The daemon has no such build.
+        """
+        portal().run(_inside.pin(self._builder, build, pinned=pinned))
+
+    def remove_record(self, build: str | BuildRecord) -> None:
+        """Delete the record of a past build from the daemon's history, with its logs and attestations.
+
+        What it made stays, and so does the cache. A record that is pinned is to be unpinned first.
+
+        Raises:
+            UsageError: There is no such build, it runs, or its record is pinned.
+        """
+        portal().run(_inside.remove_record(self._builder, build))
+
+    def run(
+        self,
+        target: Runnable,
+        command: str | Sequence[str],
+        *,
+        mounts: Iterable[AnyMount] = (),
+        env: Mapping[str, str | int] | None = None,
+        cwd: str | PurePath = "",
+        user: str = "",
+        network: str = "",
+        stdin: Stdin = None,
+        tty: bool = False,
+        timeout_s: float | None = None,
+        check: bool = False,
+        on_output: OnOutput | None = None,
+        stdout: Writer | None = None,
+        max_output_bytes: int = 16 << 20,
+        before: bool = False,
+        platform: str | None = None,
+        secrets: Secrets = None,
+        ssh: SshAgents = None,
+        allow: str | Sequence[str] = (),
+        auth: Auth = None,
+        progress: ProgressMode = "auto",
+    ) -> Completed:
+        """Run a command in what a target makes, or where a step failed, and return what it wrote.
+
+        The target is built first if the cache does not have it. The command runs in a container of its own on the
+        builder: what it writes is gone afterwards, except in cache mounts. Ctrl-C, or the
+        notebook's stop button, stops it within two seconds.
+
+        Args:
+            target: A graph, a Dockerfile, a step of a build as `ls` takes it, or the `StepFailed` of a build: there, a
+                command finds the files as the failed one left them, and the same mounts, secrets and variables.
+            command: One text is a shell command (`/bin/sh -c`), a list is an argv.
+            mounts: Made by `depotlab.mount`, as for a step of a graph.
+            env: Variables, after those of the target.
+            cwd: Working directory; a relative one continues the target's.
+            user: Such as `app` or `1000:1000`.
+            network: `sandbox`, `host` (with `allow="network.host"`) or `none`.
+            stdin: What the command reads: bytes, text, or an open file. Nothing when left out.
+            tty: Give it a terminal; both outputs come as one then.
+            timeout_s: Kill it after so many seconds; they count from its start.
+            check: Raise `CommandFailed` when it ends with another code than 0.
+            on_output: Called with every line as it comes, such as `print`; a slow one holds the command up.
+            stdout: An open binary file that takes the standard output instead of the result.
+            max_output_bytes: The most output that is kept; the oldest is dropped first.
+            before: Of a failed step: the files as its command found them.
+            platform: To run for, as `linux/arm64`; the builder's own when left out.
+            secrets: As of `build`.
+            ssh: As of `build`.
+            allow: As of `build`.
+            auth: As of `build`.
+            progress: How a build of the target is shown that takes longer than a second, as of `build`.
+
+        Raises:
+            UsageError: An argument that cannot work; nothing was sent.
+            CommandFailed: There is no such program, or it cannot be run; or `check` is set and it failed.
+            CommandTimeout: `timeout_s` is over.
+            StepFailed: A step of the target failed.
+            LinkError: The daemon cannot be reached, or went away.
+
+        Example:
+            >>> bk.run(llb.image("busybox"), "uname -m")  # doctest: +SKIP
+            <Completed 'uname -m': exit code 0 in 0.05 s, 7 B out, 0 B err>
+        """
+        job = _inside.prepare_run(
+            target,
+            command,
+            mounts=mounts,
+            env=env,
+            cwd=cwd,
+            user=user,
+            network=network,
+            stdin=stdin,
+            tty=tty,
+            timeout_s=timeout_s,
+            check=check,
+            on_output=on_output,
+            stdout=stdout,
+            max_output_bytes=max_output_bytes,
+            before=before,
+            platform=platform,
+            secrets=secrets,
+            ssh=ssh,
+            allow=allow,
+            auth=auth,
+            progress=progress,
+        )
+        return _inside.run(self._builder, job)
+
+    def shell(
+        self,
+        target: Runnable,
+        command: str | Sequence[str] | None = None,
+        *,
+        mounts: Iterable[AnyMount] = (),
+        env: Mapping[str, str | int] | None = None,
+        cwd: str | PurePath = "",
+        user: str = "",
+        network: str = "",
+        before: bool = False,
+        height_px: int = 320,
+        platform: str | None = None,
+        secrets: Secrets = None,
+        ssh: SshAgents = None,
+        allow: str | Sequence[str] = (),
+        auth: Auth = None,
+    ) -> Shell:
+        """Open a shell in what a target makes, or where a step failed.
+
+        In a notebook it is a terminal below the cell, and the call returns at once: the terminal lives on while other
+        cells run, and leaves a transcript. (Needs the extra `terminal`; without it there is a line to type into.) In a
+        program that has a terminal, it takes that terminal until it ends. Elsewhere nobody is there to type but code:
+        see `Shell.send`. What is written in it is gone afterwards, as with `run`.
+
+        Args:
+            target: As of `run`.
+            command: What to run instead of bash, ash or sh, whichever is there.
+            mounts: As of `run`.
+            env: As of `run`.
+            cwd: As of `run`.
+            user: As of `run`.
+            network: As of `run`.
+            before: As of `run`.
+            height_px: Of the terminal in a notebook.
+            platform: As of `run`.
+            secrets: As of `build`.
+            ssh: As of `build`.
+            allow: As of `build`.
+            auth: As of `build`.
+
+        Raises:
+            UsageError: An argument that cannot work; nothing was sent.
+
+        Example:
+            >>> bk.shell(llb.image("busybox"))  # doctest: +SKIP
+            <Shell /bin/ash: open>
+        """
+        return _inside.shell(
+            self._builder,
+            target,
+            command,
+            mounts=mounts,
+            env=env,
+            cwd=cwd,
+            user=user,
+            network=network,
+            before=before,
+            height_px=height_px,
+            platform=platform,
+            secrets=secrets,
+            ssh=ssh,
+            allow=allow,
+            auth=auth,
+        )
+
+    def debug(
+        self,
+        target: Target,
+        *,
+        break_at: BreakAt = None,
+        platform: str | None = None,
+        secrets: Secrets = None,
+        ssh: SshAgents = None,
+        no_cache: bool = False,
+        allow: str | Sequence[str] = (),
+        auth: Auth = None,
+    ) -> Debugger:
+        """Go through what a target does, step by step, and look at the files, the variables and a shell at each.
+
+        Args:
+            target: A graph or a Dockerfile.
+            break_at: Run until this step first: a part of its name, its digest, or the line of the source that made
+                it. Without it, nothing has run yet. When a step on the way fails, it stops there.
+            platform: As of `run`.
+            secrets: As of `build`.
+            ssh: As of `build`.
+            no_cache: Run every step again; cache mounts start empty.
+            allow: As of `build`.
+            auth: As of `build`.
+
+        Returns:
+            To be closed, or used in a `with` block: `.next()`, `.run_to(...)`, `.stop`, `.ls .read .run .shell`.
+
+        Raises:
+            UsageError: There is no such step, or an argument that cannot work.
+
+        Example:
+            >>> with bk.debug(app, break_at="pip install") as steps:  # doctest: +SKIP
+            ...     steps.run("python -V"), steps.next()
+        """
+        request = prepare(
+            target,
+            platform=platform,
+            secrets=secrets,
+            ssh=ssh,
+            no_cache=no_cache,
+            allow=allow,
+            auth=auth,
+        )
+        return Debugger(portal().run(_inside.debug(self._builder, request, break_at)))
+
+    def cache_mount(
+        self,
+        id: str | PurePath,  # noqa: A002 - BuildKit's word
+        *,
+        sharing: str = "shared",
+        dockerfile: bool = False,
+    ) -> CacheMount:
+        """Return a directory that builds keep between them: `.ls .du .read .seed .extract .clear`.
+
+        Sends nothing. Looking into it needs no image; `seed` and `extract` need one with `sh` and `cp`.
+
+        Args:
+            id: As in `mount.cache`; the target of the mount when that has none.
+            sharing: As in `mount.cache`. A `locked` one waits for the build that uses it, also to look.
+            dockerfile: The cache is that of a `RUN --mount=type=cache` in a Dockerfile, whose ids are others.
+
+        Raises:
+            UsageError: An argument that cannot work.
+
+        Example:
+            >>> pip = bk.cache_mount("/root/.cache/pip")  # doctest: +SKIP
+            >>> pip.seed("wheels"), pip.du(), pip.extract("saved"), pip.clear()  # doctest: +SKIP
+        """
+        return CacheMount(
+            self._builder, *_inside.check_cache_mount(id, sharing=sharing, dockerfile=dockerfile)
+        )
+
     def close(self) -> None:
         """Close the connection; running builds end. An embedded engine stops when nobody uses it any more."""
         portal().run(self._builder.close())
@@ -402,6 +831,7 @@ def depot(
     token: str | None = None,
     organization: str | None = None,
     build: str | None = None,
+    create: bool = False,
     machine: str | None = None,
     timeout_s: float = 300.0,
     url: str | None = None,
@@ -414,12 +844,14 @@ def depot(
     `depotlab.depot_config()` shows what was found where.
 
     Args:
-        project: Id of the project to build in.
+        project: Id of the project to build in; with `create=True` its name.
         local: Build on a Depot on this computer, with no account and no network: the one that `depotlab up` runs, or
             one that runs as long as this process needs it. A path is the folder of its state. Needs the extra `plane`.
         token: Of an organization, a user or the project.
         organization: Id; owns projects that are made.
         build: Id of a build that somebody else has registered, to be continued; `token` is then that build's.
+        create: `project` is a name, and the project is made if there is none of that name. Whoever asks in this
+            process gets the same one; two processes that ask at the same moment may make two.
         machine: Build everything on this architecture, as `linux/arm64`; that of the platform when left out.
         timeout_s: For getting a machine.
         url: Address of the API.
@@ -440,11 +872,49 @@ def depot(
                 project=project,
                 organization=organization,
                 build=build,
+                create=create,
                 url=url,
                 machine=machine,
                 timeout_s=timeout_s,
                 auth=auth,
                 local=local,
+            )
+        )
+    )
+
+
+def depot_api(
+    *,
+    local: bool | str | Path = False,
+    token: str | None = None,
+    organization: str | None = None,
+    url: str | None = None,
+    timeout_s: float = 30.0,
+) -> DepotApi:
+    """Make a client of the Depot API: projects, builds and their logs, saved images, usage, organizations.
+
+    Nothing is sent before it is asked something. Token and address are found as for `depot`. Values and errors are
+    those of `depotlab.api`.
+
+    Args:
+        local: Ask a Depot on this computer, as `depot(local=...)` means it.
+        token: Of a user or an organization; a project's own may only build.
+        organization: Id; owns projects that are made.
+        url: Address of the API.
+        timeout_s: For each call, with its tries.
+
+    Raises:
+        NoToken: There is no token; the message says the three ways to get one.
+        UsageError: A value cannot be used.
+
+    Example:
+        >>> api = dl.depot_api()  # doctest: +SKIP
+        >>> [project.name for project in api.projects.list()]  # doctest: +SKIP
+    """
+    return DepotApi(
+        portal().run(
+            open_api(
+                local=local, token=token, organization=organization, url=url, timeout_s=timeout_s
             )
         )
     )
@@ -463,6 +933,104 @@ def depot_config(context: str | Path | None = None) -> DepotConfig:
         ContextError: A file that is there and cannot be read.
     """
     return portal().run(find_depot(context=context))
+
+
+def depot_login(
+    *, organization: str | None = None, url: str | None = None, timeout_s: float = 600.0
+) -> Login:
+    """Log in to Depot with a browser, and keep the token where the official command line keeps it.
+
+    Shows a link, and waits until its page was approved. The token goes into a file that only this user may read (its
+    path is in the answer) and nowhere else: it is never shown. From then on `depot()`, `depot_api()` and
+    the `depot` command find it.
+
+    Args:
+        organization: Id of the one to use; left out, the only one if there is only one.
+        url: Address of the API.
+        timeout_s: How long the person may take.
+
+    Raises:
+        DeadlineExceeded: Nobody approved it in time.
+        UsageError: The person does not belong to this organization.
+        ContextError: The file cannot be written.
+    """
+    return _verbs.login(organization=organization, url=url, timeout_s=timeout_s)
+
+
+def depot_logout() -> bool:
+    """Forget the login that is kept for this user, and return whether there was one.
+
+    The token itself stays good until it is deleted on depot.dev.
+
+    Raises:
+        ContextError: The file cannot be changed.
+    """
+    return _verbs.logout()
+
+
+def pull(
+    image: str,
+    *,
+    output: Output | None = None,
+    load: bool | str = False,
+    tags: str | Sequence[str] | None = None,
+    project: str | None = None,
+    target: str | None = None,
+    platform: str | None = None,
+    local: bool | str | Path = False,
+    token: str | None = None,
+    organization: str | None = None,
+    url: str | None = None,
+    timeout_s: float = 30.0,
+    progress: ProgressMode = "auto",
+) -> Pulled:
+    """Pull an image that Depot keeps, without a Docker command: what a build with `save=` has left there.
+
+    It is streamed to where it goes: memory holds a chunk at a time. Every part is checked against its digest, and what
+    is not right is not kept. A connection that breaks is taken up again where it broke. A layout directory
+    (`export.oci(dir, tar=False)`) gets only the parts that it does not have, so that a pull that failed goes on there.
+
+    Args:
+        image: Id of a build, `PROJECT:TAG`, or a tag with `project=`; `result.depot` of a build has them.
+        output: Where it goes on this computer: `export.oci(...)` (all platforms, also as a layout with `tar=False`) or
+            `export.docker(...)` (one). Only destination and names count: the image is as it is.
+        load: Load it into the Docker Engine (or podman) of this computer instead; text is the address of another.
+        tags: Names for it here; those that its build gave it, or the one that it has at Depot, when left out.
+        project: Id of the project that `image` is a tag of.
+        target: Of a build with several targets, as a bake file calls it.
+        platform: Only the image for this one, as `linux/arm64`. Without it all, or where only one has room that of
+            the Docker Engine or of this computer.
+        local: Pull from a Depot on this computer, as `depot(local=...)` means it.
+        token: As of `depot_api`; one of the project does too.
+        organization: Id.
+        url: Address of the API.
+        timeout_s: For each wait, for Depot or its registry; not for the whole.
+        progress: As of `Client.build`.
+
+    Raises:
+        NotFound: There is no such build or project, or it has saved nothing; this and the next are of `depotlab.api`.
+        Unauthenticated: The token is not known.
+        RegistryError: The registry refused, broke off too often, or gave another content than its digest says.
+        SessionError: The archive cannot be written.
+        Unreachable: `load=True`, and there is no Docker Engine on this computer.
+        UsageError: An argument cannot work.
+
+    Example:
+        >>> dl.pull(r.depot.build_id, output=export.oci("app.tar"))  # doctest: +SKIP
+    """
+    request = prepare_pull(
+        image,
+        output=output,
+        load=load,
+        tags=tags,
+        project=project,
+        target=target,
+        platform=platform,
+        timeout_s=timeout_s,
+    )
+    return _verbs.pull(
+        request, local=local, token=token, organization=organization, url=url, progress=progress
+    )
 
 
 def verify_reproducible(

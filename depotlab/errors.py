@@ -7,24 +7,34 @@ because notebooks send them between processes. None of them ever holds a secret.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from depotlab._inside import Completed, FailedStep, OnOutput, Shell, Stdin, Writer
+    from depotlab.buildkit import Listing
 
 __all__ = [
     "BuildCanceled",
     "BuildTimeout",
     "BuildsFailed",
+    "CommandFailed",
+    "CommandTimeout",
     "ConnectionLost",
     "ContextError",
     "DaemonError",
     "DepotlabError",
     "DockerfileError",
     "EngineError",
+    "FileMissing",
     "GraphError",
     "ImageNotFound",
     "LinkError",
     "MissingExtra",
+    "PastError",
+    "PathError",
     "ProtocolError",
     "ReferenceInvalid",
     "RegistryError",
@@ -82,7 +92,7 @@ class DepotlabError(Exception):
     Attributes:
         message: What happened, one or a few sentences.
         hint: What to try next, one sentence, or empty.
-        blame: Whose fault it is: usage, link, protocol, daemon, session, engine or cancel.
+        blame: Whose fault it is: usage, link, protocol, daemon, session, computer, engine or cancel.
     """
 
     blame: ClassVar[str] = "unknown"
@@ -103,7 +113,11 @@ class DepotlabError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """IPython asks this instead of printing frames of ours. Source: IPython `showtraceback`."""
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {self}", *self._noted()]
+
+    def _noted(self) -> list[str]:
+        """What was noted on the way here: Python shows it, and so do we."""
+        return [note for note in getattr(self, "__notes__", ()) if isinstance(note, str)]
 
 
 def _rebuild(kind: type[DepotlabError], message: str, fields: Mapping[str, Any]) -> DepotlabError:
@@ -255,6 +269,11 @@ class DaemonError(DepotlabError):
 class StepFailed(DaemonError):
     """A command in the build ended with a non-zero exit code.
 
+    What it left behind can be looked at: `ls`, `read`, `run` and `shell` find its files as it left them, its mounts,
+    secrets and variables. It is kept for ten minutes; where it cannot be (a Dockerfile, several platforms, at Depot),
+    the first look runs the failed command once more. With `depotlab.aio`, give the error to the client's verbs:
+    `await bk.run(error, ...)`.
+
     Attributes:
         step: The step by the name that the progress shows.
         exit_code: As the process returned it, 1 to 255.
@@ -279,17 +298,112 @@ class StepFailed(DaemonError):
         self.exit_code = exit_code
         self.log_tail = log_tail
 
+    _looker: ClassVar[Callable[[StepFailed], FailedStep] | None] = None
+
     @property
     def cell(self) -> SourceLocation | None:
         """Where the step was asked for."""
         return self.locations[0] if self.locations else None
+
+    def ls(self, path: str | PurePath = ".", *, before: bool = False) -> Listing:
+        """List a directory as the failed command left it; relative paths start where it ran. Blocks.
+
+        Args:
+            path: Of the directory; cache mounts are there too.
+            before: As the command found it.
+
+        Raises:
+            FileMissing: There is no such directory.
+            UsageError: The error was copied, or comes from another process.
+        """
+        return self._look().ls(path, before=before)
+
+    def read(
+        self,
+        path: str | PurePath,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        before: bool = False,
+    ) -> bytes:
+        """Return a file, or a range of it in bytes, as the failed command left it. Blocks.
+
+        Args:
+            path: Of the file.
+            offset: Where to begin.
+            length: How many at most; None reads to the end.
+            before: As the command found it.
+
+        Raises:
+            FileMissing: There is no such file.
+            UsageError: The error was copied, or comes from another process.
+        """
+        return self._look().read(path, offset=offset, length=length, before=before)
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str | int] | None = None,
+        cwd: str | PurePath = "",
+        user: str = "",
+        stdin: Stdin = None,
+        tty: bool = False,
+        timeout_s: float | None = None,
+        check: bool = False,
+        on_output: OnOutput | None = None,
+        stdout: Writer | None = None,
+        max_output_bytes: int = 16 << 20,
+        before: bool = False,
+    ) -> Completed:
+        """Run a command where the failed one ran; the arguments are those of `Client.run`. Blocks.
+
+        Each call starts from what the failed command left behind; what it writes is gone afterwards.
+        """
+        options = {
+            "env": env,
+            "cwd": cwd,
+            "user": user,
+            "stdin": stdin,
+            "tty": tty,
+            "timeout_s": timeout_s,
+            "check": check,
+            "on_output": on_output,
+            "stdout": stdout,
+            "max_output_bytes": max_output_bytes,
+            "before": before,
+        }
+        return self._look().run(command, options)
+
+    def shell(
+        self,
+        command: str | Sequence[str] | None = None,
+        *,
+        env: Mapping[str, str | int] | None = None,
+        cwd: str | PurePath = "",
+        user: str = "",
+        before: bool = False,
+        height_px: int = 320,
+    ) -> Shell:
+        """Open a shell where the failed command ran; the arguments are those of `Client.shell`."""
+        options = {"env": env, "cwd": cwd, "user": user, "before": before, "height_px": height_px}
+        return self._look().shell(command, options)
+
+    def _look(self) -> FailedStep:
+        looker = type(self)._looker  # noqa: SLF001 - its own class
+        if looker is None:
+            raise UsageError(
+                "This error comes from another process, where its build was.",
+                hint="look at it there, or build again here",
+            )
+        return looker(self)
 
     def __str__(self) -> str:
         return self._with_output(20)
 
     def _render_traceback_(self) -> list[str]:
         """Less output than `str`: in a notebook the view above shows it."""
-        return [f"{type(self).__name__}: {self._with_output(5)}"]
+        return [f"{type(self).__name__}: {self._with_output(5)}", *self._noted()]
 
     def _with_output(self, n_lines: int) -> str:
         text = super().__str__()
@@ -364,6 +478,20 @@ class SessionError(DepotlabError):
         self.path = path
 
 
+class PastError(DepotlabError):
+    """What past builds on this computer were cannot be read or written. No build fails by it.
+
+    Attributes:
+        path: The file that they are kept in.
+    """
+
+    blame = "computer"
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
 class BuildCanceled(DepotlabError):
     """The build was cancelled, by the user or by the daemon."""
 
@@ -382,6 +510,105 @@ class BuildTimeout(DepotlabError, TimeoutError):
     def __init__(self, message: str, *, timeout_s: float, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.timeout_s = timeout_s
+
+
+# ------------------------------------------------------------------------------ files of a build
+
+
+class PathError(DepotlabError):
+    """A path inside a state that is not what a call needs, such as a directory where a file is read.
+
+    Attributes:
+        path: The path in the state, absolute.
+    """
+
+    blame = "usage"
+
+    def __init__(self, message: str, *, path: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class FileMissing(PathError, FileNotFoundError):
+    """A path that is not in the state.
+
+    Attributes:
+        near: Paths that are there and have similar names, the most similar first.
+    """
+
+    def __init__(
+        self, message: str, *, path: str, near: tuple[str, ...] = (), hint: str = ""
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.near = near
+
+
+# --------------------------------------------------------------------------- commands in containers
+
+
+class CommandFailed(DepotlabError):
+    """A command that was run in a state could not be started, or failed where that was not expected.
+
+    Attributes:
+        command: Its argv.
+        exit_code: 1 to 255 as it returned it; 127 when there is no such program, 126 when it cannot be run, and
+            125 when its container could not be started.
+        output_tail: The last lines that it wrote, oldest first.
+    """
+
+    blame = "usage"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        command: tuple[str, ...] = (),
+        exit_code: int,
+        output_tail: tuple[str, ...] = (),
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.command = command
+        self.exit_code = exit_code
+        self.output_tail = output_tail
+
+    def __str__(self) -> str:
+        return _with_tail(super().__str__(), self.output_tail)
+
+
+class CommandTimeout(DepotlabError, TimeoutError):
+    """A command that was run in a state took longer than it was allowed; it was killed.
+
+    Attributes:
+        command: Its argv.
+        timeout_s: The limit that was passed, in seconds.
+        output_tail: The last lines that it wrote, oldest first.
+    """
+
+    blame = "cancel"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        timeout_s: float,
+        command: tuple[str, ...] = (),
+        output_tail: tuple[str, ...] = (),
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.command = command
+        self.timeout_s = timeout_s
+        self.output_tail = output_tail
+
+    def __str__(self) -> str:
+        return _with_tail(super().__str__(), self.output_tail)
+
+
+def _with_tail(text: str, lines: tuple[str, ...]) -> str:
+    if not lines:
+        return text
+    return f"{text}\n  last lines of its output:\n" + "\n".join(f"    {line}" for line in lines)
 
 
 # ----------------------------------------------------------------------- the engine on this computer

@@ -33,6 +33,7 @@ from itertools import islice
 from urllib.parse import unquote_plus
 
 from depotlab._rpc import Call, Handler, RpcFault, Status
+from depotlab._session.listed import Listed
 from depotlab._session.service import Report
 from depotlab._session.squeeze import Squeeze, squeeze
 from depotlab._session.versions import Versions
@@ -72,12 +73,14 @@ class Moved:
         n_files: Files whose content was sent.
         n_bytes: Bytes of content sent.
         n_transfers: How often the daemon asked for the directory.
+        listed: All that was listed.
     """
 
     n_entries: int = 0
     n_files: int = 0
     n_bytes: int = 0
     n_transfers: int = 0
+    listed: Listed = field(default_factory=Listed, repr=False)
 
 
 class FileSync:
@@ -96,13 +99,19 @@ class FileSync:
     def __init__(
         self, trees: Mapping[str, Tree], *, versions: Mapping[str, Versions], report: Report
     ) -> None:
-        self._trees = trees
-        self._versions = versions
+        self._trees = dict(trees)
+        self._versions = dict(versions)
         self._report = report
         self.moved = {name: Moved() for name in trees}
         self.methods: Mapping[str, Handler] = {
             "/moby.filesync.v1.FileSync/DiffCopy": self._diff_copy
         }
+
+    def add(self, name: str, tree: Tree, versions: Versions) -> None:
+        """Serve one more directory of this machine."""
+        self._trees[name] = tree
+        self._versions[name] = versions
+        self.moved[name] = Moved()
 
     async def _diff_copy(self, call: Call) -> None:
         request = SyncRequest.read(call.metadata)
@@ -237,6 +246,7 @@ class _Transfer:
         moved = self._moved
         packets = self._sender.stats(turn.entries)
         moved.n_entries += len(turn.entries)
+        moved.listed.add(turn.entries)
         if turn.ends_list:
             packets.append(self._sender.end_of_list())
         moved.n_bytes += turn.n_bytes

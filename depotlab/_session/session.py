@@ -69,11 +69,25 @@ class Session:
         self.shared_key = shared_key(versions)
         files = FileSync(trees, versions=versions, report=self.problems.append)
         self.moved: Mapping[str, Moved] = files.moved
+        self._file_sync = files
         handlers: dict[str, Handler] = dict(HEALTH)
         known: list[Service] = [files, Auth(auth or {}, report=self.problems.append)]
         for service in (*known, *services):
             handlers.update(service.methods)
         self.handlers: Mapping[str, Handler] = handlers
+
+    def offer(self, folders: Mapping[str, Path]) -> None:
+        """Serve further directories, under names that the session does not have yet.
+
+        Only for a session with a shared key of its own: the key says nothing of them, and the daemon would take
+        one directory for the last that had its name.
+
+        Raises:
+            ContextError: A directory is not there or may not be entered.
+        """
+        for name, host_path in folders.items():
+            tree = HostTree(host_path)
+            self._file_sync.add(name, tree, Versions.of(tree.host_root))
 
     def __repr__(self) -> str:
         return f"<Session {self.id} with {', '.join(self.moved) or 'no directories'}>"

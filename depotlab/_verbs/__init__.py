@@ -1,11 +1,20 @@
 """What the two faces share: requests checked in the caller's line, and builds run on the I/O thread."""
 
-from depotlab._depot import DepotConfig
+from depotlab._depot import DepotConfig, Login
+from depotlab._verbs.apiawaiting import DepotApi as AwaitingDepotApi
+from depotlab._verbs.apiblocking import DepotApi as BlockingDepotApi
+from depotlab._verbs.apiface import open_api
 from depotlab._verbs.builder import Answer, Builder
 from depotlab._verbs.depot import find_depot
 from depotlab._verbs.depotfacts import DepotFacts
+from depotlab._verbs.failures import FailedBuild, failed_build, keep_failures_with, remember_failure
 from depotlab._verbs.fanout import AllBuilt, Targets, build_all, build_all_async
+from depotlab._verbs.gatewayclient import AwaitingGateway, BlockingGateway
+from depotlab._verbs.graphs import GraphBuild, Made
+from depotlab._verbs.login import login, login_async, logout, logout_async
 from depotlab._verbs.open import AnyBuilder, Opened, open_builder, open_depot, open_local
+from depotlab._verbs.pull import pull, pull_async
+from depotlab._verbs.pullrequest import Pulled, prepare_pull
 from depotlab._verbs.reproducible import (
     Reproducibility,
     verify_reproducible,
@@ -26,8 +35,11 @@ from depotlab._verbs.request import (
     check_auth,
     prepare,
 )
-from depotlab._verbs.result import Build, BuildResult
+from depotlab._verbs.result import Build, BuildResult, built_step, compare
 from depotlab._verbs.running import start
+from depotlab._verbs.solving import Solving
+from depotlab._verbs.steps import BuiltStep
+from depotlab._verbs.watched import watched
 
 __all__ = [
     "AllBuilt",
@@ -35,32 +47,57 @@ __all__ = [
     "AnyBuilder",
     "Attest",
     "Auth",
+    "AwaitingDepotApi",
+    "AwaitingGateway",
+    "BlockingDepotApi",
+    "BlockingGateway",
     "Build",
     "BuildRequest",
     "BuildResult",
     "Builder",
+    "BuiltStep",
     "Caches",
     "DepotConfig",
     "DepotFacts",
+    "FailedBuild",
+    "GraphBuild",
+    "Login",
+    "Made",
     "OciLayouts",
     "Opened",
     "Outputs",
     "Platforms",
+    "Pulled",
     "Reproducibility",
     "Save",
     "Secrets",
+    "Solving",
     "SshAgents",
     "Target",
     "Targets",
     "build_all",
     "build_all_async",
+    "built_step",
     "check_auth",
+    "compare",
+    "failed_build",
     "find_depot",
+    "keep_failures_with",
+    "login",
+    "login_async",
+    "logout",
+    "logout_async",
+    "open_api",
     "open_builder",
     "open_depot",
     "open_local",
     "prepare",
+    "prepare_pull",
+    "pull",
+    "pull_async",
+    "remember_failure",
     "start",
     "verify_reproducible",
     "verify_reproducible_async",
+    "watched",
 ]

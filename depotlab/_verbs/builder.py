@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from depotlab import export
 from depotlab._contexts import Directory, Files
@@ -19,8 +22,11 @@ from depotlab._verbs.dockerfile import (
     images_of,
     wants_platform,
 )
+from depotlab._verbs.failures import failed_build, keeper, remember_failure
+from depotlab._verbs.functions import FunctionBuild
 from depotlab._verbs.graphs import GraphBuild, parse_platforms
 from depotlab._verbs.loading import Loading, engine_to_load
+from depotlab._verbs.remember import Memory, Traces, remember, settle
 from depotlab._verbs.request import BuildRequest, check_locals
 from depotlab._verbs.serving import Offer, Served
 from depotlab._verbs.watched import Feed, watched
@@ -44,14 +50,15 @@ from depotlab.cache import Note
 from depotlab.errors import (
     ConnectionLost,
     DepotlabError,
+    StepFailed,
     UsageError,
 )
 from depotlab.export import Artifact, Output
-from depotlab.frontend import Dockerfile
-from depotlab.llb import Definition, ImageConfig, Platform, parse_reference
+from depotlab.frontend import Dockerfile, FrontendCall
+from depotlab.llb import Definition, ImageConfig, Platform, State, load, parse_reference
 from depotlab.progress import Fold, WarningRaised
 
-__all__ = ["Answer", "Builder"]
+__all__ = ["Aim", "Answer", "BeforeClose", "Builder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +69,12 @@ class Answer:
         ref: The name of the build on the daemon.
         response: The daemon's answer by key.
         definition: The graph that was sent (for the first platform), None for a Dockerfile.
+        definitions: The graphs for all platforms; none for a Dockerfile.
         artifacts: What outputs became that came to this machine, by their position.
         loaded: Names, or the id, of the image in the engine that it was loaded into.
         depot: What Depot knows of the build, when it was built there.
+        traces: What says what the build was.
+        memory: What is kept of it on this computer.
     """
 
     ref: str
@@ -73,6 +83,50 @@ class Answer:
     artifacts: Mapping[int, Artifact] = field(default_factory=dict)
     loaded: tuple[str, ...] = ()
     depot: DepotFacts | None = None
+    definitions: tuple[Definition, ...] = ()
+    traces: Traces | None = field(default=None, repr=False)
+    memory: Memory | None = field(default=None, repr=False)
+
+    def remembered(self, request: BuildRequest, fold: Fold, *, builder: str = "") -> Answer:
+        """Begin to keep what the build was; returns at once. On the I/O thread.
+
+        Args:
+            request: What was asked for.
+            fold: Its progress.
+            builder: Who built it, when that is not the daemon itself.
+        """
+        if self.traces is None:
+            return self
+        traces = replace(self.traces, builder=builder or self.traces.builder)
+        memory = remember(request, self.ref, traces, fold, time.time_ns())
+        return replace(self, traces=None, memory=memory)
+
+
+BeforeClose = Callable[[Any], Awaitable[None]]
+"""Ends what others keep open on a builder; it is called with the builder, before that is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What to ask of a daemon for a target.
+
+    Attributes:
+        spec: Without a name and without outputs.
+        offer: What it reads from this machine.
+        graph: The graph, when the target is one.
+        function: The build of a frontend function, when the target is a call of one.
+    """
+
+    spec: SolveSpec
+    offer: Offer
+    graph: GraphBuild | None = None
+    function: FunctionBuild | None = None
+
+    @property
+    def sent(self) -> Mapping[Platform, Definition]:
+        """The graphs that were sent; none for a Dockerfile."""
+        build = self.graph or self.function
+        return {} if build is None else build.sent
 
 
 class Builder:
@@ -100,6 +154,8 @@ class Builder:
         self._channel: Channel | None = None
         self._dead: list[Channel] = []  # other builds may still be finding out
         self._workers: tuple[Worker, ...] = ()
+        self.before_close: list[BeforeClose] = []
+        self.before_prune: list[BeforeClose] = []
 
     async def connect(self, *, fresh: bool = False, timeout_s: float | None = None) -> Channel:
         """Return the open connection, made or repaired when needed.
@@ -152,10 +208,15 @@ class Builder:
 
     async def prune(self, **options: object) -> Pruned:
         """Remove what the cache holds; the options are those of `buildkit.prune`."""
+        for end in self.before_prune:
+            await end(self)
         return await prune(await self.connect(), **options)  # type: ignore[arg-type]  # the faces have the types
 
     async def close(self) -> None:
         """Close the connection; running builds end."""
+        for end in self.before_close:
+            await end(self)
+        await settle(self.address)
         channels = [*self._dead, *([self._channel] if self._channel else [])]
         self._dead.clear()
         self._channel = None
@@ -169,49 +230,42 @@ class Builder:
             BuildTimeout: `timeout_s` is over; the build was cancelled on the daemon.
             DepotlabError: The build failed.
         """
-        return await watched(self.run(request, fold.feed), request, fold, where=self.where)
+        try:
+            answer = await watched(self.run(request, fold.feed), request, fold, where=self.where)
+            return answer.remembered(request, fold)
+        except StepFailed as error:
+            if failed_build(error) is None:
+                remember_failure(error, self, request)
+            raise
 
     async def run(self, request: BuildRequest, feed: Feed) -> Answer:
         """Run one build without its first and last event, for who tells them himself."""
         auth = {**self._auth, **request.auth}
         plan = await self._plan(request)
-        graph: GraphBuild | None = None
-        if isinstance(request.target, Dockerfile):
-            asked = await self._dockerfile(request, request.target, auth)
-            offer = Offer(asked.folders, asked.uploads, asked.stores)
-            spec = SolveSpec(
-                ref="", frontend="dockerfile.v0", attrs=asked.attrs, inputs=asked.inputs
-            )
-        else:
-            platforms = request.platforms or (await self._platform(),)
-            hide = _given_in_code(request, auth)
-            graph = GraphBuild(request.target, parse_platforms(platforms), request.no_cache, hide)
-            graph.check_needs(secret_ids=list(request.secrets), ssh_ids=list(request.ssh))
-            check_locals(graph.folders)
-            stores = {f"oci:{name}": layout for name, layout in request.stores.items()}
-            offer = Offer(graph.folders, {}, stores)
-            # The daemon compares it with what the result says, and would else warn of any but its own.
-            attrs = {"platform": request.platform} if request.platforms else {}
-            spec = SolveSpec(ref="", run=graph.run, plan=graph.plan, attrs=attrs)
+        aim = await self.aim(request)
+        spec = aim.spec
         spec = replace(
             spec,
             attrs={**plan.frontend_attrs, **spec.attrs} if spec.frontend else spec.attrs,
-            cache_imports=request.cache_imports.entries,
             cache_exports=request.cache_exports.entries,
-            entitlements=request.allow,
             attests=request.attests,
             source_date_epoch=request.source_date_epoch,
             is_internal=not self._keeps_history,
         )
         _remark(feed, request.cache_imports.notes)
+        kept: list[object] = []
+        if aim.graph is not None:
+            aim.graph.keep = self._keep(request, aim.graph, kept)
         attempts = _Attempts(
-            request, spec, offer, plan.outputs, auth, self._engine_to_load(request)
+            request, spec, aim.offer, plan.outputs, auth, self._engine_to_load(request)
         )
         try:
             solved = await solve_with_retry(self.connect, attempts.make, feed)
             loaded = await attempts.loaded()
             artifacts, notes = await attempts.served.commit(solved.response)
         except BaseException as error:
+            if kept and isinstance(error, StepFailed):
+                remember_failure(error, self, request, kept[0])
             refused = await attempts.discard(error)
             if refused is not None:
                 raise refused from error
@@ -225,16 +279,115 @@ class Builder:
         return Answer(
             ref=solved.ref,
             response=response,
-            definition=next(iter(graph.sent.values())) if graph is not None else None,
+            definition=next(iter(aim.sent.values()), None),
             artifacts=artifacts,
             loaded=loaded or (request.load_names if request.load else ()),
+            definitions=tuple(aim.sent.values()),
+            traces=Traces(
+                self.address,
+                {str(p): one for p, one in aim.sent.items()},
+                attempts.served.session.moved,
+                self._channel if self._keeps_history else None,
+                _given_in_code(request, auth),
+            ),
         )
+
+    def _keep(
+        self, request: BuildRequest, graph: GraphBuild, kept: list[object]
+    ) -> Callable[[Definition], Awaitable[None]] | None:
+        """Return what holds on to a failed step; None where nothing is held: a machine of Depot ends with its build."""
+        keep = keeper()
+        if keep is None or not self._keeps_history or len(graph.platforms) != 1:
+            return None
+
+        async def hold(definition: Definition) -> None:
+            # The very ops that were sent: the daemon then knows them for those that it has just run.
+            same = load(definition.to_bytes(), locals=definition.locals)
+            found = await keep(self, replace(request, target=same, no_cache=False))
+            if found is not None:
+                kept.append(found)
+
+        return hold
+
+    async def aim(self, request: BuildRequest) -> Aim:
+        """Say what to ask of this daemon for the target of a request, and what it reads from this machine.
+
+        Raises:
+            GraphError: The graph asks for a secret or an agent that the request does not have.
+            ContextError: A directory is not there.
+        """
+        auth = {**self._auth, **request.auth}
+        graph: GraphBuild | None = None
+        function: FunctionBuild | None = None
+        target = request.target
+        if isinstance(target, FrontendCall):
+            platforms = request.platforms or (await self.platform(),)
+            hide = _given_in_code(request, auth)
+            function = FunctionBuild(target, request, self, parse_platforms(platforms), hide)
+            stores = {f"oci:{name}": layout for name, layout in request.stores.items()}
+            offer = Offer({}, {}, stores, function.grows)
+            attrs = {"platform": request.platform} if request.platforms else {}
+            spec = SolveSpec(ref="", run=function.run, attrs=attrs)
+        elif isinstance(target, Dockerfile):
+            asked = await self._dockerfile(request, target, auth)
+            offer = Offer(asked.folders, asked.uploads, asked.stores)
+            spec = SolveSpec(
+                ref="", frontend="dockerfile.v0", attrs=asked.attrs, inputs=asked.inputs
+            )
+        else:
+            platforms = request.platforms or (await self.platform(),)
+            hide = _given_in_code(request, auth)
+            states = dict(target) if isinstance(target, Mapping) else {}
+            state = target if isinstance(target, State) else next(iter(states.values()))
+            graph = GraphBuild(
+                state,
+                parse_platforms(platforms),
+                request.no_cache,
+                hide,
+                states={Platform.parse(word): each for word, each in states.items()},
+            )
+            graph.check_needs(secret_ids=list(request.secrets), ssh_ids=list(request.ssh))
+            check_locals(graph.folders)
+            stores = {f"oci:{name}": layout for name, layout in request.stores.items()}
+            offer = Offer(graph.folders, {}, stores)
+            # The daemon compares it with what the result says, and would else warn of any but its own.
+            attrs = {"platform": request.platform} if request.platforms else {}
+            spec = SolveSpec(ref="", run=graph.run, plan=graph.plan, attrs=attrs)
+        spec = replace(
+            spec, cache_imports=request.cache_imports.entries, entitlements=request.allow
+        )
+        for also in request.also:
+            beside = GraphBuild(
+                also, parse_platforms(request.platforms or (await self.platform(),))
+            )
+            beside.check_needs(secret_ids=list(request.secrets), ssh_ids=list(request.ssh))
+            check_locals(beside.folders)
+            offer = replace(offer, folders={**offer.folders, **beside.folders})
+        return Aim(spec, offer, graph, function)
+
+    @asynccontextmanager
+    async def borrowed(self, platforms: Sequence[str] = ()) -> AsyncIterator[Builder]:
+        """Lend the builder itself; that of Depot lends one on a machine.
+
+        Args:
+            platforms: What is going to be built for.
+        """
+        yield self
+
+    def session(self, request: BuildRequest, offer: Offer) -> Session:
+        """Return what a build without outputs may ask of this machine."""
+        return Served(request, offer, (), {**self._auth, **request.auth}).session
+
+    async def platform(self) -> str:
+        """The platform that the daemon builds for when nobody says: its first worker's native one."""
+        workers = self._workers or await self.workers()
+        return next(iter(workers[0].platforms), "linux/amd64")
 
     async def _dockerfile(
         self, request: BuildRequest, target: Dockerfile, auth: Mapping[str, Credentials]
     ) -> DockerfileRequest:
         """Say what a Dockerfile build needs; graphs among its contexts may want to know their base images first."""
-        platform = await self._platform() if wants_platform(target) else ""
+        platform = await self.platform() if wants_platform(target) else ""
         wanted = images_of(target, request, platform=platform)
         configs: dict[tuple[str, Platform | None], ImageConfig] = {}
         digests: dict[tuple[str, Platform | None], str] = {}
@@ -256,11 +409,6 @@ class Builder:
         if isinstance(target.main.where, Directory | Files) and not target.contexts:
             return ask()  # two small files
         return await asyncio.to_thread(ask)
-
-    async def _platform(self) -> str:
-        """The platform that the daemon builds for when nobody says: its first worker's native one."""
-        workers = self._workers or await self.workers()
-        return next(iter(workers[0].platforms), "linux/amd64")
 
     async def _plan(self, request: BuildRequest) -> EnginePlan[Output]:
         """Fit the outputs to what a Docker Engine can do, when the daemon is one."""

@@ -15,7 +15,7 @@ class DepotFacts:
         build_id: Of the build.
         project_id: Where it was built.
         url: Its page at Depot, or empty.
-        saved: Names under which Depot keeps the image; pull it with one of them.
+        saved: Names under which Depot keeps the image; `depotlab.pull` takes each of them, and the build's id.
     """
 
     build_id: str
@@ -24,6 +24,6 @@ class DepotFacts:
     saved: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return (
-            f"<Depot build {self.build_id} in project {self.project_id}: {self.url or 'no page'}>"
-        )
+        kept = f"; pull it with depotlab.pull({self.build_id!r}, load=True)" if self.saved else ""
+        page = self.url or "no page"
+        return f"<Depot build {self.build_id} in project {self.project_id}: {page}{kept}>"

@@ -117,7 +117,10 @@ def _requests(
         raise UsageError(f"at_once={at_once!r} must be a number of builds, 1 or more.")
     requests = {}
     for name, given in targets.items():
-        arguments = {"target": given} if not isinstance(given, Mapping) else dict(given)
+        # A mapping of arguments, or a graph for each platform: only platforms have a slash.
+        arguments: dict[str, Any] = {"target": given}
+        if isinstance(given, Mapping) and not all("/" in str(key) for key in given):
+            arguments = dict(given)
         try:
             requests[name] = prepare(**{"name": name, **shared, **arguments})
             builder.check(requests[name])

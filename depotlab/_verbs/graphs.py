@@ -8,15 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from depotlab.buildkit import Bridge
+from depotlab._rpc import RpcFailed
+from depotlab.buildkit import Bridge, parse_details
 from depotlab.errors import UsageError
 from depotlab.llb import Definition, ImageConfig, Platform, State, check_needs, unresolved
 
-__all__ = ["GraphBuild"]
+__all__ = ["GraphBuild", "Made", "finish", "parse_platforms"]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was made for one platform, inside a running build.
+
+    Attributes:
+        ref: The gateway's reference of the files; empty for scratch.
+        config: The OCI image configuration, as JSON; empty when there is none.
+        state: The graph with its base images resolved; None when a frontend of the daemon made it and does not say.
+        definition: The graph as it was sent, or as the frontend made it; None when that is not known.
+    """
+
+    ref: str
+    config: bytes = b""
+    state: State | None = None
+    definition: Definition | None = None
+
+
+async def finish(bridge: Bridge, made: Mapping[Platform, Made]) -> None:
+    """Return the result of a build, for one platform or for several."""
+    if len(made) == 1:
+        only = next(iter(made.values()))
+        await bridge.finish(only.ref, {"containerimage.config": only.config})
+        return
+    await bridge.finish_all(
+        {str(platform): one.ref for platform, one in made.items()},
+        {f"containerimage.config/{platform}": one.config for platform, one in made.items()},
+    )
 
 
 @dataclass(slots=True)
@@ -28,21 +58,32 @@ class GraphBuild:
         platforms: Never empty.
         no_cache: Run every step again.
         hide: Texts to leave out of what is shown and sent of the user's code.
+        states: Graphs of platforms that have another one than `state`.
         plans: What is known before the build runs, by platform, in the order of `platforms`.
         sent: What was sent at last, with base images resolved.
+        unique_id: Tells its local directories from those of other builds.
+        keep: Is given the graph when a step of it has failed, before the build ends.
     """
 
     state: State
     platforms: Sequence[Platform]
     no_cache: bool = False
     hide: Sequence[str] = field(default=(), repr=False)
+    states: Mapping[Platform, State] = field(default_factory=dict)
     plans: dict[Platform, Definition] = field(default_factory=dict)
     sent: dict[Platform, Definition] = field(default_factory=dict)
-    _unique_id: str = field(default_factory=lambda: secrets.token_hex(13))
+    unique_id: str = field(default_factory=lambda: secrets.token_hex(13), repr=False)
+    keep: Callable[[Definition], Awaitable[None]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # What is impossible is found here, before anything is sent.
-        self.plans = {platform: self._marshal(self.state, platform) for platform in self.platforms}
+        self.plans = {
+            platform: self.marshal(self.of(platform), platform) for platform in self.platforms
+        }
+
+    def of(self, platform: Platform) -> State:
+        """Return the graph of a platform."""
+        return self.states.get(platform, self.state)
 
     @property
     def plan(self) -> Definition:
@@ -65,19 +106,16 @@ class GraphBuild:
 
     async def run(self, bridge: Bridge) -> None:
         """Resolve image configurations, solve for all platforms at the same time, return the result."""
-        results = await asyncio.gather(*(self._solve(bridge, p) for p in self.platforms))
-        if len(self.platforms) == 1:
-            ref, config = results[0]
-            await bridge.finish(ref, {"containerimage.config": config})
-            return
-        found = dict(zip(map(str, self.platforms), results, strict=True))
-        await bridge.finish_all(
-            {name: ref for name, (ref, _) in found.items()},
-            {f"containerimage.config/{name}": config for name, (_, config) in found.items()},
-        )
+        await finish(bridge, await self.solve(bridge))
 
-    async def _solve(self, bridge: Bridge, platform: Platform) -> tuple[str, bytes]:
-        wanted = unresolved(self.state, platform)
+    async def solve(self, bridge: Bridge) -> dict[Platform, Made]:
+        """Resolve image configurations and solve for all platforms at the same time."""
+        results = await asyncio.gather(*(self._solve(bridge, p) for p in self.platforms))
+        return dict(zip(self.platforms, results, strict=True))
+
+    async def resolve(self, bridge: Bridge, platform: Platform) -> State:
+        """Return the graph with what registries know of its base images."""
+        wanted = unresolved(self.of(platform), platform)
         found = await asyncio.gather(
             *(bridge.resolve_image(image.ref, str(image.platform)) for image in wanted)
         )
@@ -91,15 +129,24 @@ class GraphBuild:
             for image, answer in zip(wanted, found, strict=True)
             if answer.digest  # an engine's own image may have none
         }
-        graph = self.state.resolved(configs, platform=platform, digests=digests)
-        definition = self.sent[platform] = self._marshal(graph, platform)
-        ref = await bridge.solve(definition.to_bytes()) if definition.head else ""
-        return ref, graph.image_config().to_json(platform)
+        return self.of(platform).resolved(configs, platform=platform, digests=digests)
 
-    def _marshal(self, graph: State, platform: Platform) -> Definition:
+    async def _solve(self, bridge: Bridge, platform: Platform) -> Made:
+        graph = await self.resolve(bridge, platform)
+        definition = self.sent[platform] = self.marshal(graph, platform)
+        try:
+            ref = await bridge.solve(definition.to_bytes()) if definition.head else ""
+        except RpcFailed as failure:
+            if self.keep is not None and parse_details(failure.details).failed is not None:
+                await self.keep(definition)
+            raise
+        return Made(ref, graph.image_config().to_json(platform), graph, definition)
+
+    def marshal(self, graph: State, platform: Platform) -> Definition:
+        """Return what is sent for a graph, such as the resolved one."""
         return graph.marshal(
             platform,
-            local_unique_id=self._unique_id,
+            local_unique_id=self.unique_id,
             ignore_cache=self.no_cache,
             source="calls",
             hide=self.hide,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depotlab import _local as engine_room
-from depotlab._depot import machines_for
+from depotlab._depot import Api, DepotConfig, Setting, machines_for
 from depotlab._docker import DockerEngine, find_docker
-from depotlab._plane import PlaneLease, lease_plane
+from depotlab._plane import PlaneLease
 from depotlab._rpc import DEFAULT_ADDRESS, TLS, Endpoint, docker_endpoint, endpoint_at
 from depotlab._session import Credentials
 from depotlab._verbs.builder import Builder
-from depotlab._verbs.depot import DepotBuilder, depot_here, find_depot
+from depotlab._verbs.depot import DepotBuilder
+from depotlab._verbs.reach import reach
 from depotlab._verbs.request import Auth, check_auth
 from depotlab.errors import LinkError, UsageError
 
@@ -146,35 +146,53 @@ async def open_depot(
     timeout_s: float,
     auth: Auth,
     local: bool | str | Path,
+    create: bool,
 ) -> Opened:
-    """Find out how to reach Depot, or start one here. Nothing is sent to it yet.
+    """Find out how to reach Depot, or start one here. Nothing is sent to it yet, but for `create`.
 
     Raises:
         NoToken: There is none.
         UsageError: A value cannot be used.
         EngineError: The one here does not start.
+        DepotError: The project cannot be found or made.
     """
     credentials = check_auth(auth)
-    plane: PlaneLease | None = None
-    if local:
-        if token or url or build:
-            raise UsageError(
-                "local= brings a token and an address of its own.",
-                hint="leave token=, url= and build= out, or leave local= out",
-            )
-        plane = await asyncio.to_thread(lease_plane, None if local is True else local)
+    if create and (build or not isinstance(project, str) or not project.strip()):
+        raise UsageError(
+            "create=True needs the name of a project.",
+            hint="for example depot('my-app', create=True), without build=",
+        )
+    reached = await reach(
+        token=token,
+        project=project,
+        organization=organization,
+        build=build,
+        url=url,
+        local=local,
+    )
+    config = reached.config
     try:
-        if plane is not None:
-            config = depot_here(plane, project)
-        else:
-            config = await find_depot(
-                token=token, project=project, organization=organization, build=build, url=url
-            )
+        if create:
+            config = await _with_project(config)
         machine = machine or os.environ.get("DEPOT_BUILD_PLATFORM", "")
         machines_for((), forced=machine)
         builder = DepotBuilder(config, credentials, machine=machine, timeout_s=timeout_s)
     except BaseException:
-        if plane is not None:
-            await asyncio.to_thread(plane.close)
+        await reached.release()
         raise
-    return Opened(builder, plane=plane)
+    return Opened(builder, plane=reached.plane)
+
+
+async def _with_project(config: DepotConfig) -> DepotConfig:
+    """Return the configuration with the id of the project of that name, which is made if there is none.
+
+    Raises:
+        PermissionDenied: The token may not list or make projects.
+    """
+    api = Api(config.connect(), organization_id=config.organization.value)
+    try:
+        name = config.project.value
+        project = await api.projects.get_or_create(name)
+    finally:
+        api.close()
+    return replace(config, project=Setting(project.id, f"the project {name!r}"))

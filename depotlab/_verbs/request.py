@@ -11,12 +11,13 @@ from pathlib import Path
 from depotlab import export, secret, ssh
 from depotlab._oci import Layout
 from depotlab._session import Credentials
+from depotlab._verbs.graphs import parse_platforms
 from depotlab.buildkit import attestations
 from depotlab.cache import Cache, Exports, Imports, as_exports, as_imports, inline
 from depotlab.errors import ContextError, ReferenceInvalid, UsageError
 from depotlab.export import Output
-from depotlab.frontend import Dockerfile
-from depotlab.llb import State, parse_reference
+from depotlab.frontend import Dockerfile, FrontendCall, FrontendFunction
+from depotlab.llb import Platform, State, parse_reference
 from depotlab.secret import Secret
 from depotlab.ssh import Agent
 
@@ -37,7 +38,8 @@ __all__ = [
     "prepare",
 ]
 
-Target = State | Dockerfile
+Target = State | Dockerfile | FrontendCall | Mapping[str, State]
+"""What can be built: a graph, one for each platform, a Dockerfile, or a call of a frontend function."""
 Outputs = Output | Sequence[Output] | None
 Auth = Mapping[str, Credentials | tuple[str, str]] | None
 Caches = Cache | Sequence[Cache] | None
@@ -63,6 +65,7 @@ class BuildRequest:
     Attributes:
         target: A graph or a Dockerfile build.
         title: For the progress view.
+        name: The title that was given; empty when it was found.
         outputs: What to make of the result; empty leaves it in the builder's cache.
         load: Where to load the image: True is the Docker Engine (or podman) of this computer, text an
             address of one, False nowhere.
@@ -81,6 +84,7 @@ class BuildRequest:
         timeout_s: Limit for the whole build, or None.
         save: Depot is to keep the image.
         save_tags: More names for it there.
+        also: Graphs of which parts are going to be solved in the same build: their directories are offered too.
     """
 
     target: Target
@@ -102,6 +106,8 @@ class BuildRequest:
     timeout_s: float | None = None
     save: bool = False
     save_tags: tuple[str, ...] = ()
+    also: tuple[State, ...] = ()
+    name: str = ""
 
     @property
     def platform(self) -> str:
@@ -138,11 +144,8 @@ def prepare(
     Raises:
         UsageError: With the argument that is wrong and what it may be.
     """
-    if not isinstance(target, State | Dockerfile):
-        hint = "pass a graph made with depotlab.llb, or depotlab.dockerfile(...)"
-        if isinstance(target, str | Path):
-            hint = f"for a directory with a Dockerfile write build(depotlab.dockerfile({str(target)!r}))"
-        raise UsageError(f"build() cannot build {target!r}.", hint=hint)
+    platforms = _platforms(platform)
+    target, platforms = _target(target, platforms)
     _check_load(load)
     names = (tags,) if isinstance(tags, str) else tuple(tags or ())
     outputs = _outputs(output, names, push=push, load=load)
@@ -162,7 +165,7 @@ def prepare(
         outputs=outputs,
         load=load,
         load_names=names if load else (),
-        platforms=_platforms(platform),
+        platforms=platforms,
         no_cache=no_cache,
         auth=check_auth(auth),
         secrets=secret.check_all(secrets),
@@ -176,7 +179,38 @@ def prepare(
         timeout_s=timeout_s,
         save=bool(save),
         save_tags=_save_tags(save),
+        name=name or "",
     )
+
+
+def _target(target: Target, platforms: tuple[str, ...]) -> tuple[Target, tuple[str, ...]]:
+    """Check what is to be built, and for which platforms."""
+    if isinstance(target, State | Dockerfile | FrontendCall):
+        return target, platforms
+    if isinstance(target, Mapping) and target:
+        for word, state in target.items():
+            Platform.parse(_platforms(word)[0])
+            if not isinstance(state, State):
+                raise UsageError(
+                    f"build({{{word!r}: …}}) needs a graph for each platform, not {state!r}.",
+                    hint="for example build({'linux/amd64': app, 'linux/arm64': app_arm})",
+                )
+        parse_platforms(tuple(target))
+        wanted = platforms or tuple(target)
+        if missing := [word for word in wanted if word not in target]:
+            raise UsageError(
+                f"platform= has {missing[0]}, which the mapping has no graph for.",
+                hint=f"it has {', '.join(target)}",
+            )
+        return {word: target[word] for word in wanted}, wanted
+    hint = "pass a graph made with depotlab.llb, or depotlab.dockerfile(...)"
+    if isinstance(target, str | Path):
+        hint = (
+            f"for a directory with a Dockerfile write build(depotlab.dockerfile({str(target)!r}))"
+        )
+    if isinstance(target, FrontendFunction):
+        hint = f"call it with its arguments: {target.name}(...)"
+    raise UsageError(f"build() cannot build {target!r}.", hint=hint)
 
 
 def _save_tags(save: Save) -> tuple[str, ...]:
@@ -323,7 +357,7 @@ def _title(target: Target, outputs: tuple[Output, ...], names: tuple[str, ...]) 
         if path is None:
             return str(target.main.where)
         return path.name if isinstance(path, Path) else path.rstrip("/").rpartition("/")[2]
-    return "graph"
+    return target.name if isinstance(target, FrontendCall) else "graph"
 
 
 def check_auth(auth: Auth) -> dict[str, Credentials]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
+import weakref
 from collections.abc import Generator, Mapping
 from typing import Any
 
+from depotlab._past import Difference, Why
 from depotlab._portal import CANCEL_GRACE_S, Job, wait_awaiting, wait_blocking
 from depotlab._verbs.builder import Answer
 from depotlab._verbs.depotfacts import DepotFacts
+from depotlab._verbs.remember import compare_remembered, recalled
 from depotlab._verbs.request import BuildRequest
+from depotlab._verbs.steps import BuiltStep
 from depotlab.errors import BuildCanceled, UsageError
 from depotlab.export import Artifact
-from depotlab.llb import Definition
+from depotlab.frontend import Dockerfile
+from depotlab.llb import Definition, load
 from depotlab.progress import Fold, Snapshot, Step
 from depotlab.widgets import Ticker
 
-__all__ = ["Build", "BuildResult"]
+__all__ = ["Build", "BuildResult", "built_step", "compare"]
 
 
 class BuildResult:
@@ -52,10 +57,14 @@ class BuildResult:
         self.loaded: tuple[str, ...] = answer.loaded
         self.depot: DepotFacts | None = answer.depot
         self.definition: Definition | None = answer.definition
+        self._request = request
+        self._memory = answer.memory
+        self._definitions = answer.definitions
         self.snapshot: Snapshot = fold.snapshot(at_ns=time.time_ns())
         self._pushed = any(o.push for o in request.outputs)
         self._has_output = bool(request.outputs or request.load or request.save)
         self._saved = answer.depot.saved if answer.depot else ()
+        _results.add(self)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -78,6 +87,55 @@ class BuildResult:
             UsageError: No step, or several, match.
         """
         return _logs(self.snapshot, step)
+
+    def at(self, step: str | Step) -> BuiltStep:
+        """Return one step as a place to look at: `bk.ls(result.at("deps"), "/app")`.
+
+        Args:
+            step: One of `.steps`; or its name or digest, or a part of it that no other has.
+
+        Raises:
+            UsageError: No step, or several, match; or it has no files, as loading a Dockerfile has none.
+        """
+        found = self.snapshot.step(step) if isinstance(step, str) else step
+        several = self._request.platforms if len(self._request.platforms) > 1 else ()
+        platform = found.platform or (several[0] if several else "")
+        target = self._request.target
+        if isinstance(target, Dockerfile):
+            return BuiltStep(target, found.members[-1], found.name, platform, request=self._request)
+        for definition in self._definitions:
+            # A group is shown as one step; what its last op made is what it leaves behind.
+            digests = [digest for digest in definition.digests if digest in found.members]
+            if digests:
+                whole = load(definition.to_bytes(), locals=dict(definition.locals))
+                return BuiltStep(whole, digests[-1], found.name, platform, request=self._request)
+        raise UsageError(
+            f"The step {found.name!r} has no files to look at.",
+            hint="only steps of the graph have: runs, copies, images and other sources",
+        )
+
+    def why(self, step: str | None = None) -> Why:
+        """Say why steps ran instead of being taken from the cache.
+
+        Compares with the last build of the same name on this computer: the same `name=`, else the same image names,
+        else the same Dockerfile and stage; graphs without a name with the one that has most in common. What is compared
+        is kept in the user's cache folder, without secrets; `DEPOTLAB_PAST=off` keeps nothing.
+
+        Args:
+            step: Only this one: name or digest of a step, or a part of it that no other has.
+
+        Raises:
+            UsageError: No step, or several, match; or nothing was noted of the build.
+            PastError: What the build was could not be noted.
+
+        Example:
+            >>> print(result.why())  # doctest: +SKIP
+            2 of 4 ran: app/main.py (changed, 310 → 342 bytes).
+            Compared with build 8f1c of 40 seconds ago.
+              COPY app . (Dockerfile:5): app/main.py (changed, 310 → 342 bytes)
+              Therefore also ran: RUN python -m compileall .
+        """
+        return recalled(self._memory).why(step)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -120,6 +178,24 @@ class BuildResult:
         return (
             f"<BuildResult {self._headline()}, {len(self.steps)} steps in {self.duration_s:.1f} s>"
         )
+
+
+_results: weakref.WeakSet[BuildResult] = weakref.WeakSet()
+
+
+def built_step(step: Step) -> BuiltStep:
+    """Return a step out of `BuildResult.steps` as a place to look at.
+
+    Raises:
+        UsageError: Its result is gone, or the step has no files.
+    """
+    for result in list(_results):
+        if any(each is step for each in result.snapshot.steps):
+            return result.at(step)
+    raise UsageError(
+        f"The result that the step {step.name!r} is from is not there any more.",
+        hint="keep the result, and write result.at('NAME')",
+    )
 
 
 class Build:
@@ -213,6 +289,29 @@ class Build:
         return (
             f"<Build {self._request.title}: {snapshot.phase}, {counts.over}/{counts.total} steps>"
         )
+
+
+def compare(a: BuildResult, b: BuildResult) -> Difference:
+    """Say what differs between two builds: their graphs, the files that were sent, and what was asked for beside.
+
+    Args:
+        a: A build of this process.
+        b: Another one, usually later.
+
+    Raises:
+        UsageError: One of them is no result, or nothing was noted of it.
+
+    Example:
+        >>> depotlab.compare(first, second)  # doctest: +SKIP
+        <Difference 1 operation, 2 files>
+    """
+    for name, one in (("a", a), ("b", b)):
+        if not isinstance(one, BuildResult):
+            raise UsageError(
+                f"compare({name}=...) is {one!r}, not the result of a build.",
+                hint="give what build() returned; graphs are compared by depotlab.llb.compare",
+            )
+    return compare_remembered(a._memory, b._memory)  # noqa: SLF001 - its own class
 
 
 def _logs(snapshot: Snapshot, step: str | None) -> str:

@@ -7,7 +7,7 @@ from depotlab._verbs.open import AnyBuilder
 from depotlab._verbs.request import BuildRequest
 from depotlab._verbs.result import Build
 from depotlab.progress import Fold
-from depotlab.widgets import ProgressMode, Ticker, choose
+from depotlab.widgets import ProgressMode, Ticker, choose, hears_while_busy
 
 __all__ = ["start"]
 
@@ -21,12 +21,13 @@ def start(
         builder: The daemon.
         request: What to build.
         progress: Which view; a wrong name is refused before anything is sent.
-        can_cancel: Give a notebook's view a Cancel button. Only for builds that the cell does not
-            wait for: a button cannot be heard while a cell blocks.
+        can_cancel: The cell does not wait for the build. A notebook's view then has a Cancel button
+            on every kernel, else only where the kernel hears one while a cell waits.
     """
     builder.check(request)
     # The view comes first, so that a wrong name sends nothing; its button is pressed later than the next line.
-    view = choose(progress, on_cancel=(lambda: job.cancel()) if can_cancel else None)
+    has_button = can_cancel or hears_while_busy()
+    view = choose(progress, on_cancel=(lambda: job.cancel()) if has_button else None)
     fold = Fold()
     job = portal().submit(builder.build(request, fold))
     return Build(request, job, fold, Ticker(fold, view).start())

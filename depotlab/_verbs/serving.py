@@ -36,11 +36,13 @@ class Offer:
         folders: Directories by the name of the local source.
         uploads: Streams of bytes by id.
         stores: Image layouts by the whole id of the content store.
+        grows: Takes the session of each attempt, to offer it more directories while the build runs.
     """
 
     folders: Mapping[str, Path | Tree] = field(default_factory=dict)
     uploads: Mapping[str, Callable[[], Iterator[bytes]]] = field(default_factory=dict)
     stores: Mapping[str, Layout] = field(default_factory=dict)
+    grows: Callable[[Session], None] | None = None
 
 
 class Served:
@@ -89,6 +91,8 @@ class Served:
         if offer.uploads:
             services.append(self._uploads)
         self.session = Session(offer.folders, auth=auth, services=services, problems=problems)
+        if offer.grows is not None:
+            offer.grows(self.session)
 
     @property
     def can_be_repeated(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from depotlab._verbs.request import BuildRequest
-from depotlab.errors import BuildCanceled, BuildTimeout, StepFailed
+from depotlab.errors import BuildCanceled, BuildTimeout, SourceLocation, StepFailed
 from depotlab.progress import BuildEnded, BuildStarted, Event, Fold, Phase
 
 __all__ = ["Feed", "watched"]
@@ -49,10 +49,12 @@ async def watched(work: Awaitable[T], request: BuildRequest, fold: Fold, *, wher
         raise
     except StepFailed as error:
         _complete(error, fold)
-        _end(fold, Phase.FAILED)  # the failed step says it all
+        fold.feed([BuildEnded(time.time_ns(), Phase.FAILED, "", error.locations)])
         raise
     except Exception as error:
-        _end(fold, Phase.FAILED, str(error).splitlines()[0] if str(error) else repr(error))
+        words = str(error).splitlines()[0] if str(error) else repr(error)
+        places: tuple[SourceLocation, ...] = getattr(error, "locations", ())
+        fold.feed([BuildEnded(time.time_ns(), Phase.FAILED, words, places)])
         raise
     _end(fold, Phase.SUCCEEDED)
     return answer

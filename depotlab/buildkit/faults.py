@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from depotlab._proto import rpcstatus_pb2
 from depotlab._rpc import RpcFailed, Status
+from depotlab.buildkit.failedop import FailedOp, read_failed_op
 from depotlab.buildkit.refusals import disk_full, refused
 from depotlab.errors import (
     BuildCanceled,
@@ -42,12 +43,14 @@ class Details:
         exit_code: Of the failed process, or None when no process failed.
         frontend: Name of the frontend that refused, or empty when the build itself failed.
         locations: Places in sources, in the daemon's order.
+        failed: What the failed step has left behind; only of solves in a build that stays open.
     """
 
     vertex: str = ""
     exit_code: int | None = None
     locations: tuple[SourceLocation, ...] = ()
     frontend: str = ""
+    failed: FailedOp | None = None
 
 
 def parse_details(data: bytes) -> Details:
@@ -59,6 +62,7 @@ def parse_details(data: bytes) -> Details:
         return Details()
     vertex, exit_code, frontend = "", None, ""
     locations: list[SourceLocation] = []
+    failed: FailedOp | None = None
     for detail in status.details:
         name = detail.type_url.rpartition("/")[2]
         if not name.endswith("+json"):
@@ -76,11 +80,13 @@ def parse_details(data: bytes) -> Details:
                 exit_code = int(value.get("Code", 0))
             case "errdefs.Frontend+json":
                 frontend = str(value.get("name", ""))
+            case "errdefs.Solve+json":
+                failed = failed or read_failed_op(value)
             case "errdefs.Source+json":
                 location = _location(value)
                 if location is not None and location not in locations:
                     locations.append(location)
-    return Details(vertex, exit_code, tuple(locations), frontend)
+    return Details(vertex, exit_code, tuple(locations), frontend, failed)
 
 
 def _location(value: dict[str, Any]) -> SourceLocation | None:

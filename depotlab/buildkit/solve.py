@@ -131,8 +131,10 @@ class _Build:
             return answer
         finally:
             self.missed = None
-            await _stop(status, frontend, serving)
-            await self.tunnel.close()
+            try:
+                await _stop(status, frontend, serving)
+            finally:  # also when we are interrupted once more
+                await self.tunnel.close()
 
     async def _wait(
         self,

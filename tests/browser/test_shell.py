@@ -1,0 +1,179 @@
+"""The shell at a failed step, driven as a person would: typed into, resized, interrupted, pasted into, and left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.lab import Lab, LabPage, write_notebook
+
+pytestmark = pytest.mark.timeout(240)
+
+SETUP = """
+import depotlab as dl
+from depotlab import llb
+bk = dl.local(state_dir={state!r})
+broken = llb.image("busybox").env(STAGE="test").dir("/app").run("echo half-done > report; exit 7")
+"""
+FAIL = """
+try:
+    bk.build(broken, progress="quiet")
+except dl.errors.StepFailed as failed:
+    error = failed
+shell = error.shell()
+"""
+LINES = [
+    # As where anywidget is not installed.
+    "from depotlab.widgets import _shell_notebook; _shell_notebook._terminal_class = lambda: None",
+    "typed = bk.shell(llb.image('busybox'))",
+    "bk.debug(broken, break_at='half-done')",
+    "bk.run(llb.image('busybox'), 'ls --color=always /; exit 3')",
+]
+SCREEN = ".depotlab-shell .xterm-rows"
+
+
+@pytest.fixture
+def page(lab: Lab, browser: Any, engine: Any, request: pytest.FixtureRequest) -> Iterator[LabPage]:
+    name = f"{request.node.name}.ipynb"
+    setup = SETUP.format(state=str(engine.state_dir))
+    cells = [setup, FAIL, "import time; time.sleep(4)", "shell.exit_code", *LINES]
+    write_notebook(lab.root / name, cells)
+    page = lab.page(browser, name)
+    page.theme("JupyterLab Light")
+    page.run_cell(0)
+    page.run_cell(1)
+    page.page.locator(SCREEN).first.wait_for(timeout=30_000)
+    yield page
+    page.shut_down_kernel()
+    page.close()
+
+
+def screen(page: LabPage) -> str:
+    return str(page.page.locator(SCREEN).first.inner_text()).replace("\xa0", " ")
+
+
+def until(page: LabPage, text: str, *, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while text not in screen(page):
+        assert time.monotonic() < deadline, f"{text!r} is not in:\n{screen(page)}"
+        page.page.wait_for_timeout(50)
+
+
+def enter(page: LabPage, line: str) -> None:
+    page.page.locator(".depotlab-shell .xterm-helper-textarea").first.focus()
+    page.page.keyboard.type(line)
+    page.page.keyboard.press("Enter")
+
+
+def test_the_failed_step_is_looked_at_in_a_terminal(page: LabPage) -> None:
+    until(page, "/app # ")
+    enter(page, "cat report; echo in=$STAGE")
+    until(page, "half-done")
+    until(page, "in=test")
+    enter(page, r"printf '\033[31mred\033[0m \033[32mgreen\033[0m\n'; stty size")
+    until(page, "red green")
+    page.picture("shell-light", 1)
+    page.theme("JupyterLab Dark")
+    page.picture("shell-dark", 1)
+
+    enter(page, "sleep 60")
+    page.page.wait_for_timeout(300)
+    page.page.keyboard.press("Control+c")
+    until(page, "^C")
+    enter(page, "echo after-interrupt")
+    until(page, "\nafter-interrupt")
+
+    enter(page, "exit 3")
+    page.page.get_by_text("exit code 3").first.wait_for(timeout=20_000)
+    page.run_cell(3)
+    assert page.text(3).split()[-1] == "3"
+    data = page.save()["cells"][1]["outputs"][0]["data"]
+    html, text = "".join(data["text/html"]), "".join(data["text/plain"])
+    assert "half-done" in html
+    assert "half-done" in text
+    assert "exit code 3" in text
+    assert "<script" not in html
+    page.picture("shell-left", 1)
+
+
+def test_it_follows_the_size_of_the_page_and_takes_a_paste(page: LabPage) -> None:
+    until(page, "/app # ")
+    enter(page, "stty size")
+    page.page.wait_for_timeout(500)
+    before = screen(page)
+    page.page.evaluate(
+        "() => { document.querySelector('.depotlab-shell-box').style.height = '160px'; }"
+    )
+    page.page.wait_for_timeout(400)
+    enter(page, "clear; stty size")
+    page.page.wait_for_timeout(600)
+    rows = [line.split() for line in screen(page).splitlines()]
+    sizes = [line for line in rows if len(line) == 2 and all(w.isdigit() for w in line)]
+    assert sizes, screen(page)
+    assert int(sizes[0][0]) < 12
+    assert sizes[0] != next(
+        line.split() for line in before.splitlines() if line.replace(" ", "").isdigit()
+    )
+    page.page.evaluate(
+        """() => {
+          const area = document.querySelector('.depotlab-shell .xterm-helper-textarea');
+          const data = new DataTransfer();
+          data.setData('text/plain', 'echo pas' + 'ted-text');
+          area.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}));
+        }"""
+    )
+    page.page.keyboard.press("Enter")
+    until(page, "\npasted-text")
+
+
+def test_it_lives_on_while_another_cell_runs(page: LabPage) -> None:
+    until(page, "/app # ")
+    page.start_cell(2)
+    enter(page, "echo meanwhile=$((6 * 7))")
+    page.wait_for_cell(2)
+    until(page, "meanwhile=42")
+    page.picture("shell-meanwhile", 1)
+
+
+def test_a_page_that_is_loaded_again_shows_it_again(page: LabPage) -> None:
+    until(page, "/app # ")
+    enter(page, "echo before-$((40 + 2))")
+    until(page, "\nbefore-42")
+    page.save()
+    page.goto()
+    page.page.locator(SCREEN).first.wait_for(timeout=30_000)
+    until(page, "\nbefore-42")
+    enter(page, "echo after-$((40 + 3))")
+    until(page, "\nafter-43")
+
+
+def test_without_a_terminal_there_is_a_line_to_type_into(page: LabPage) -> None:
+    page.run_cell(4)
+    page.run_cell(5)
+    below = page.page.locator(".jp-Cell").nth(5)
+    line = below.get_by_placeholder("type a command, press Enter")
+    line.wait_for(timeout=20_000)
+    line.fill("echo sum=$((1 + 2))")
+    line.press("Enter")
+    below.get_by_text("sum=3").first.wait_for(timeout=20_000)
+    page.picture("shell-lines", 5)
+    line.fill("exit 4")
+    line.press("Enter")
+    below.get_by_text("exit code 4").first.wait_for(timeout=20_000)
+    text = "".join(page.outputs(5)[0]["data"]["text/plain"])
+    assert "sum=3" in text
+
+
+def test_a_debugger_shows_where_it_stands(page: LabPage) -> None:
+    page.run_cell(6)
+    assert "▶" in page.text(6)
+    assert "broken = llb.image" in page.text(6)
+    page.picture("debugger-light", 6)
+    page.run_cell(7)
+    assert "exit code 3" in page.text(7)
+    page.theme("JupyterLab Dark")
+    page.picture("debugger-dark", 6)
+    page.picture("completed-dark", 7)
