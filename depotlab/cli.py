@@ -1,4 +1,4 @@
-"""The `depotlab` command: provide, start, look at and stop the engine on this computer; run a Depot here.
+"""The `depotlab` command: provide, start, look at and stop the engine on this computer; run a Depot here; use Depot.
 
 May import: everything below. Exit codes: 0 done; 1 it failed, or `doctor` found what stops the
 engine; 2 the command line is wrong; 3 what was asked about does not run (`status`, `logs`, `up --status`); 130
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(do=_doctor)
 
     command.add_parser(commands)
+    _depot_commands(commands)
 
     engine = commands.add_parser("engine", help="the engine on this computer")
     verbs = engine.add_subparsers(metavar="VERB", required=True)
@@ -97,6 +98,44 @@ def _parser() -> argparse.ArgumentParser:
                 help="whose (default: buildkitd)",
             )
     return parser
+
+
+def _depot_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what is done with Depot. Tokens are no arguments: others could see them."""
+    login = commands.add_parser("login", help="log in to Depot with a browser")
+    login.add_argument("--org", metavar="ID", help="the organization to use, if there are several")
+    login.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="how long to wait (default: 600)"
+    )
+    login.set_defaults(do=_login)
+
+    logout = commands.add_parser("logout", help="forget the login to Depot")
+    logout.set_defaults(do=_logout)
+
+    pull = commands.add_parser("pull", help="pull an image that Depot keeps, without Docker")
+    pull.add_argument("image", help="a build's id, PROJECT:TAG, or a tag with --project")
+    pull.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="write it there, `-` for standard output (default: load it into the Docker Engine)",
+    )
+    pull.add_argument(
+        "--format",
+        choices=("oci", "docker", "layout"),
+        default="oci",
+        help="of --output: an OCI archive, one for `docker load`, or a directory (default: oci)",
+    )
+    pull.add_argument("-t", "--tag", action="append", help="a name for it here; may be repeated")
+    pull.add_argument("--project", metavar="ID", help="the project that IMAGE is a tag of")
+    pull.add_argument("--target", help="of a build with several targets")
+    pull.add_argument("--platform", help="only the image for this one, such as linux/arm64")
+    pull.add_argument(
+        "--local", action="store_true", help="from the Depot on this computer (`depotlab up`)"
+    )
+    pull.set_defaults(do=_pull)
+    for parser in (login, pull):
+        parser.add_argument("--url", help="address of the API (default: DEPOT_API_URL)")
 
 
 def _state_option(parser: argparse.ArgumentParser) -> None:
@@ -218,6 +257,47 @@ def _logs(options: argparse.Namespace) -> int:
                 file.seek(0)
             _say(file.read(), end="")
             time.sleep(0.3)
+    return OK
+
+
+def _login(options: argparse.Namespace) -> int:
+    from depotlab.client import depot_login
+
+    depot_login(organization=options.org, url=options.url, timeout_s=options.timeout)
+    return OK
+
+
+def _logout(_: argparse.Namespace) -> int:
+    from depotlab.client import depot_logout
+
+    _say("logged out" if depot_logout() else "there was no login")
+    return OK
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from depotlab import export
+    from depotlab.client import pull
+
+    place = sys.stdout.buffer if options.output == "-" else options.output
+    if place is None:
+        output = None
+    elif options.format == "docker":
+        output = export.docker(place)
+    else:
+        output = export.oci(place, tar=options.format == "oci")
+    pulled = pull(
+        options.image,
+        output=output,
+        load=output is None,
+        tags=options.tag,
+        project=options.project,
+        target=options.target,
+        platform=options.platform,
+        local=options.local,
+        url=options.url,
+    )
+    # The archive may be on standard output.
+    _say(f"{pulled!r}".strip("<>"), to_error=options.output == "-")
     return OK
 
 

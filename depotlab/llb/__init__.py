@@ -19,10 +19,12 @@ from depotlab.llb._config import Healthcheck, ImageConfig
 from depotlab.llb._definition import Definition
 from depotlab.llb._execop import Device, Proxy
 from depotlab.llb._graph import Passthrough, build, diff, lazy, merge, passthrough
+from depotlab.llb._lineage import Stage, lineage, step_state
 from depotlab.llb._load import load
 from depotlab.llb._meta import OpMetadata, OpOptions, Options, ProgressGroup, Resources
 from depotlab.llb._mount import Mount, Secret, Ssh
 from depotlab.llb._needs import Need, check_needs, needs
+from depotlab.llb._panes import Panes
 from depotlab.llb._picture import Picture
 from depotlab.llb._platform import Platform, host_platform
 from depotlab.llb._reference import Reference, parse_reference
@@ -40,6 +42,7 @@ from depotlab.llb._sources import (
     source,
 )
 from depotlab.llb._state import Exec, State
+from depotlab.llb._todockerfile import DockerfileText
 from depotlab.llb._view import OpView
 from depotlab.llb._where import capture_source
 
@@ -50,6 +53,7 @@ __all__ = [
     "CopyOptions",
     "Definition",
     "Device",
+    "DockerfileText",
     "Exec",
     "Field",
     "FileAction",
@@ -63,6 +67,7 @@ __all__ = [
     "OpOptions",
     "OpView",
     "Options",
+    "Panes",
     "Passthrough",
     "Picture",
     "Platform",
@@ -74,6 +79,7 @@ __all__ = [
     "Secret",
     "SourceMap",
     "Ssh",
+    "Stage",
     "State",
     "build",
     "capture_source",
@@ -87,6 +93,7 @@ __all__ = [
     "image",
     "image_blob",
     "lazy",
+    "lineage",
     "load",
     "local",
     "merge",
@@ -101,6 +108,7 @@ __all__ = [
     "scratch",
     "shlex",
     "source",
+    "step_state",
     "symlink",
     "unresolved",
 ]

@@ -40,6 +40,8 @@ from depotlab.llb._where import caller
 
 if TYPE_CHECKING:
     from depotlab.llb._definition import Definition
+    from depotlab.llb._panes import Panes
+    from depotlab.llb._todockerfile import DockerfileText
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -387,6 +389,60 @@ class State(Described, Drawn):
         from depotlab.llb._story import story
 
         return story(self)
+
+    def to_dockerfile(self, platform: str | Platform | None = None) -> DockerfileText:
+        """Return the graph as a Dockerfile, with the directories that it reads.
+
+        Build it with `depotlab.dockerfile(found.context, text=found.text, contexts=found.contexts)`; it makes the same
+        files. Steps, copies, files, directories, mounts, merges and the image config have words in a Dockerfile; other
+        things have not.
+
+        Args:
+            platform: The platform that the graph is marshalled for; this computer's processor when left out.
+
+        Raises:
+            GraphError: Something has no words; with each op, the reason, and the line of the first.
+
+        Example:
+            >>> from depotlab import llb
+            >>> print(llb.image("busybox").env(LEVEL="high").run("make").cmd(["./app"]).to_dockerfile())
+            FROM busybox
+            ENV LEVEL=high
+            RUN make
+            CMD ["./app"]
+            <BLANKLINE>
+        """
+        from depotlab.llb._todockerfile import to_dockerfile
+
+        return to_dockerfile(self, platform)
+
+    def to_python(self) -> str:
+        """Return a program that makes this graph with `depotlab.llb`: one statement for each op.
+
+        For graphs that came from a Dockerfile (`Client.to_state`) or another program, to be read and taken over. Rare
+        settings of an op may be missing; bytes are exact (`marshal`, `llb.load`).
+
+        Example:
+            >>> from depotlab import llb
+            >>> print(llb.image("busybox").run("make").to_python())
+            from depotlab import llb
+            <BLANKLINE>
+            base = llb.image('busybox')
+            result = base.run('make')
+            <BLANKLINE>
+        """
+        from depotlab.llb._topython import to_python
+
+        return to_python(self.marshal(local_unique_id=""), self.image_config())[0]
+
+    def panes(self) -> Panes:
+        """Return the graph as a Dockerfile, a picture and Python, side by side; hovering over one shows the others.
+
+        The Dockerfile is the one that the graph came from (`Client.to_state`), else what `to_dockerfile` says.
+        """
+        from depotlab.llb._panes import panes_of
+
+        return panes_of(self)
 
     def _drawable(self) -> Definition:
         return self.marshal(local_unique_id="")
