@@ -22,6 +22,7 @@ os.environ.setdefault("DEPOTLAB_DOCKER_HUB", "last")
 _home = tempfile.mkdtemp(prefix="dl-home-")
 os.environ["XDG_STATE_HOME"] = f"{_home}/state"
 os.environ["DOCKER_CONFIG"] = f"{_home}/docker"
+os.environ["DEPOTLAB_PAST"] = f"{_home}/past.sqlite3"
 for _name in ("REGISTRY_USERNAME", "REGISTRY_PASSWORD", "REGISTRY_URL"):
     os.environ.pop(_name, None)
 atexit.register(shutil.rmtree, _home, ignore_errors=True)

@@ -75,6 +75,8 @@ _BUILDER.add_argument(
     help="auto | local | depot [PROJECT] | depot local | an address | a variable that holds a client",
 )
 
+_BUILDER.add_argument("--close", action="store_true", help="let go of it")
+
 _BUILDS = Words("builds", "List the builds that the builder remembers, the newest first.")
 _BUILDS.add_argument("-n", type=int, default=20, metavar="COUNT", help="at most so many (20)")
 _BUILDS.add_argument("--failed", action="store_true", help="only those that failed")
@@ -122,6 +124,8 @@ class BuildMagics(Magics):
             asked = _BUILDER.read(line)
         except HelpShown:
             return None
+        if asked.close:
+            return self.current.close()
         if asked.choice:
             return self.current.choose(asked.choice, self._shell.user_ns)
         return self.current.get()

@@ -111,11 +111,15 @@ class BuildStarted(NamedTuple):
 
 
 class BuildEnded(NamedTuple):
-    """Local: the daemon has answered, or the build was given up."""
+    """Local: the daemon has answered, or the build was given up.
+
+    `locations` are the places in the user's sources that asked for what failed, most important first.
+    """
 
     at_ns: int
     phase: Phase
     error: str = ""
+    locations: tuple[SourceLocation, ...] = ()
 
 
 class BytesMoved(NamedTuple):

@@ -239,6 +239,7 @@ class Fold:
                 up_bytes=self._bytes.up_bytes,
                 down_bytes=self._bytes.down_bytes,
                 recent=self.logs.recent(),
+                locations=end.locations if end else (),
                 logs=self.logs,
             )
 

@@ -262,11 +262,15 @@ class LogStore:
 
     # --------------------------------------------------------------------------- for any thread
 
-    def read(self, digest: str, *, start_byte: int = 0) -> tuple[list[LogWritten], int]:
+    def read(
+        self, digest: str, *, start_byte: int = 0, max_bytes: int | None = None
+    ) -> tuple[list[LogWritten], int]:
         """Return the chunks of a step from `start_byte` on, and where to go on next time.
 
-        Reads the temporary file if need be. `start_byte` is 0 or what an earlier call returned.
-        Bytes that were not kept show up as one chunk of stream 0 that says how many.
+        Reads the temporary file if need be. `start_byte` is 0, what an earlier call returned, or
+        any other: then the first chunk may begin in the middle of a line. At most `max_bytes` are
+        returned, all by default. Bytes that were not kept show up as one chunk of stream 0 that
+        says how many.
         """
         with self.lock:
             log = self._logs.get(digest)
@@ -274,7 +278,10 @@ class LogStore:
                 return [], start_byte
             newest = tuple(log.pending) if self._is_spilling else log.ring.chunks()
             n_bytes = log.n_bytes
-            blocks = log.blocks[3 * max(0, bisect_right(log.blocks[0::3], start_byte) - 1) :]
+            stop_byte = n_bytes if max_bytes is None else min(n_bytes, start_byte + max_bytes)
+            first_bytes = log.blocks[0::3]
+            first_block = max(0, bisect_right(first_bytes, start_byte) - 1)
+            blocks = log.blocks[3 * first_block : 3 * bisect_right(first_bytes, stop_byte - 1)]
         # Without the lock from here on: whoever feeds the store must not wait for a disk.
         pieces = self._read_blocks(digest, blocks)
         first = n_bytes - sum(len(chunk.data) for chunk in newest)
@@ -287,13 +294,19 @@ class LogStore:
             end = first + len(chunk.data)
             if end <= position:
                 continue
+            if position >= stop_byte:
+                break
             if first > position:
-                note = f"[{first - position} bytes of this log were not kept]\n".encode()
+                n_gone = min(first, stop_byte) - position
+                note = f"[{n_gone} bytes of this log were not kept]\n".encode()
                 chunks.append(LogWritten(digest, chunk.at_ns, STREAM_NOTE, note))
-            fresh = chunk.data[position - first :] if first < position else chunk.data
-            chunks.append(chunk if fresh is chunk.data else chunk._replace(data=fresh))
-            position = end
-        return chunks, n_bytes
+                position += n_gone
+                if position == stop_byte:
+                    break
+            fresh = chunk.data[position - first : stop_byte - first]
+            chunks.append(chunk if len(fresh) == len(chunk.data) else chunk._replace(data=fresh))
+            position += len(fresh)
+        return chunks, stop_byte
 
     def lines(self, digest: str) -> list[LogLine]:
         """Return every line that a step has written, as far as it was kept."""

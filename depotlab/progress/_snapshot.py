@@ -215,6 +215,7 @@ class Snapshot:
         started_ns: When the build began, or 0.
         ended_ns: When it ended, or None.
         error: Why it failed, in the words of the daemon, or empty.
+        locations: Places in the user's sources that asked for what failed.
         steps: In the order in which they first started; then those that have not.
         counts: How many steps are in which state.
         warnings: Each once, in the order they came.
@@ -237,6 +238,7 @@ class Snapshot:
     up_bytes: int = 0
     down_bytes: int = 0
     recent: LogTail = field(default_factory=LogTail)
+    locations: tuple[SourceLocation, ...] = ()
     logs: LogStore | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from depotlab.progress import Phase, Snapshot, Step, StepState
 from depotlab.widgets._ansi import plain
@@ -16,6 +17,7 @@ __all__ = [
     "headline",
     "label_text",
     "one_line",
+    "platforms",
     "seconds_text",
     "steps_text",
     "transfer_text",
@@ -104,9 +106,14 @@ def steps_text(snapshot: Snapshot) -> str:
     return f"{counts.total} step{plural}"
 
 
+def platforms(steps: Iterable[Step]) -> tuple[str, ...]:
+    """Return the platforms that steps are for, each once, in an order that does not change."""
+    return tuple(sorted({step.platform for step in steps if step.platform}))
+
+
 def facts_text(snapshot: Snapshot) -> str:
-    """Return the second line: how far, which states, bytes sent and received, warnings."""
-    parts = [steps_text(snapshot), counts_text(snapshot)]
+    """Return the second line: how far, which states, platforms, bytes sent and received, warnings."""
+    parts = [steps_text(snapshot), counts_text(snapshot), *platforms(snapshot.steps)]
     if snapshot.up_bytes or snapshot.down_bytes:
         parts.append(f"↑ {bytes_text(snapshot.up_bytes)} ↓ {bytes_text(snapshot.down_bytes)}")
     if snapshot.warnings:
@@ -122,9 +129,12 @@ def where_text(snapshot: Snapshot) -> str:
 
 
 def label_text(step: Step, limit: int) -> str:
-    """Return a short label for lines of a step: `web 3/3` of `[web 3/3] RUN make`, or the name."""
+    """Return a short label for lines of a step: `web 3/3` of `[web 3/3] RUN make`, or the name.
+
+    Of a platform what distinguishes it: `arm64 web 3/3` of `[linux/arm64 web 3/3] RUN make`.
+    """
     tag = _TAG.match(step.name)
-    return one_line(tag[1] if tag else step.name, limit)
+    return one_line(tag[1].removeprefix("linux/") if tag else step.name, limit)
 
 
 def transfer_text(step: Step) -> tuple[str, float | None]:

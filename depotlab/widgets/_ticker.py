@@ -1,9 +1,9 @@
 """Shows a build that another thread feeds: at most so many frames a second, and always the last.
 
-The ticker's thread is the only one that calls the view. It draws when something has changed, and
-once a second while steps run, because their times grow. A view that raises is turned off: a
-picture must never break a build. What went wrong is said once, on the thread that calls `stop`,
-together with the end of the build as text.
+The ticker's thread is the only one that calls the view. It draws when something has changed, when a
+reader asked the view for something, and once a second while steps run, because their times grow.
+A view that raises is turned off: a picture must never break a build. What went wrong is said once, on
+the thread that calls `stop`, together with the end of the build as text.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ class Ticker:
         self._view.open(self._snapshot())
         while not self._is_over.wait(self._period_s):
             now_s = time.monotonic()
-            if self._source.version != version or now_s - drawn_s >= _IDLE_S:
+            # A view that can be asked things (which log to show) has to answer while nothing moves.
+            is_asked = getattr(self._view, "is_stale", False)
+            if self._source.version != version or is_asked or now_s - drawn_s >= _IDLE_S:
                 version = self._source.version
                 drawn_s = now_s
                 self._view.show(self._snapshot())

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ipythons import ipython
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SNIPPETS = {
@@ -26,6 +28,22 @@ def test_the_snippets_of_a_page_run_from_top_to_bottom(page, engine, monkeypatch
     finally:
         if hasattr(names.get("bk"), "close"):
             names["bk"].close()
+
+
+def test_the_ipython_cells_of_the_notebook_page_run(engine, monkeypatch):
+    monkeypatch.setenv("DEPOTLAB_STATE", str(engine.state_dir))
+    cells = re.findall(
+        r"^```ipython\n(.*?)^```", (ROOT / "docs/notebook.md").read_text(), re.M | re.S
+    )
+    assert len(cells) == 4
+    with ipython() as shell:
+        for number, cell in enumerate(cells):
+            ran = shell.run_cell(cell)
+            assert ran.success, cell
+            if number == 0:
+                shell.run_line_magic("builder", engine.address)
+        assert {"llb", "greeting"} <= set(shell.user_ns)
+        shell.run_line_magic("builder", "--close")
 
 
 def test_the_commands_of_the_readme_are_words_of_the_makefile():

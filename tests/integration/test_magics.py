@@ -7,20 +7,19 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 import depotlab as dl
 from depotlab import errors
+from tests.support.ipythons import ipython
 
 
 @pytest.fixture
 def shell(bk: dl.Client) -> Iterator[InteractiveShell]:
-    made = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
-    made.run_line_magic("load_ext", "depotlab")
-    made.user_ns["bk"] = bk
-    made.run_line_magic("builder", "bk")
-    yield made
-    made.restore_sys_module_state()
+    with ipython() as made:
+        made.run_line_magic("load_ext", "depotlab")
+        made.user_ns["bk"] = bk
+        made.run_line_magic("builder", "bk")
+        yield made
 
 
 def test_cells_are_built_and_listed(shell: InteractiveShell, engine: Any) -> None:

@@ -63,3 +63,14 @@ def test_the_saved_quickstart_shows_the_builds_without_a_kernel(executed):
 def test_the_saved_quickstart_is_small(executed):
     path = next(p for p in NOTEBOOKS if p.stem == "quickstart")
     assert len(nbformat.writes(executed(path))) < 120_000
+
+
+def test_the_saved_depot_notebook_shows_tables_and_no_token(executed, engine_state):
+    saved = nbformat.writes(executed(next(p for p in NOTEBOOKS if p.stem == "depot")))
+    assert "so far, and more" in saved
+    assert "<table>" in saved
+    assert "secret=•••" in saved
+    token = (engine_state / "plane" / "organization-token").read_text().strip()
+    form = re.compile(r"depotlab_[a-z]+_[a-z0-9]{10}_[0-9a-f]{8}")
+    assert form.match(token)
+    assert not form.search(saved)

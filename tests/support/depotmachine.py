@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -21,7 +26,16 @@ from depotlab._proto import worker_pb2 as worker
 from depotlab._rpc import Channel, Endpoint
 from depotlab.buildkit import list_workers
 
-__all__ = ["Authority", "Leaf", "Machine", "active", "pending", "probe", "serving_machine"]
+__all__ = [
+    "Authority",
+    "Leaf",
+    "Machine",
+    "active",
+    "pending",
+    "probe",
+    "refusing_machine",
+    "serving_machine",
+]
 
 NAME = "machine.test"
 _DAY = datetime.timedelta(days=1)
@@ -104,6 +118,38 @@ async def serving_machine(
         yield machine
     finally:
         await daemon.stop(None)
+
+
+@contextmanager
+def refusing_machine(authority: Authority) -> Iterator[str]:
+    """Listen, and tell each client what is wrong with its certificate, as Go's servers do; yields the address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=authority.pem)
+    leaf = authority.leaf()
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(leaf.key + leaf.cert)
+        file.flush()
+        context.load_cert_chain(file.name)
+
+    def serve() -> None:
+        while True:
+            try:
+                accepted, _ = listener.accept()
+            except OSError:  # it was shut down: the test is over
+                return
+            # A blocking socket: the alert is on its way before the handshake raises.
+            with accepted, contextlib.suppress(OSError):
+                context.wrap_socket(accepted, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, name="test-machine")
+        thread.start()
+        try:
+            yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 class _Workers(grpc.GenericRpcHandler):

@@ -1,4 +1,4 @@
-"""A Depot API in this process: answers as it is told, and keeps what it was asked.
+"""A Depot API in this process: answers as it is told, and keeps what it was asked. It may stand before a real one.
 
 It speaks HTTP/1.1 itself, byte by byte, so that a test can make it break every rule of it.
 """
@@ -12,10 +12,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from depotlab._depot.wire import enveloped
 
-__all__ = ["Asked", "FakePlane", "ended", "fault", "http", "message", "serving", "stream"]
+__all__ = [
+    "Asked",
+    "FakePlane",
+    "body_of",
+    "ended",
+    "fault",
+    "forwarded",
+    "http",
+    "message",
+    "serving",
+    "stream",
+]
 
 
 @dataclass(frozen=True)
@@ -81,12 +93,14 @@ class FakePlane:
     Attributes:
         answers: For each method by its last word: a reply, a list of replies of which the last one stays, or
             what makes one of a request. A reply that does not end a body closes the connection after it.
+        before: URL of the API that answers everything else; empty refuses it.
         asked: Requests so far.
     """
 
     answers: dict[str, Reply | list[Reply] | Script] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
+    before: str = ""
     n_connections: int = 0
     n_open: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -125,6 +139,8 @@ class FakePlane:
             await self._say()
 
     async def _reply(self, asked: Asked) -> Reply:
+        if asked.name not in self.answers and self.before:
+            return await forwarded(self.before, asked)
         if asked.name not in self.answers:
             return fault(404, "unimplemented", "no answer was planned")
         answer = self.answers[asked.name]
@@ -138,9 +154,9 @@ class FakePlane:
 
 @asynccontextmanager
 async def serving(
-    answers: dict[str, Any] | None = None, *, tls: ssl.SSLContext | None = None
+    answers: dict[str, Any] | None = None, *, tls: ssl.SSLContext | None = None, before: str = ""
 ) -> AsyncIterator[FakePlane]:
-    plane = FakePlane(answers or {})
+    plane = FakePlane(answers or {}, before=before)
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -164,6 +180,39 @@ async def serving(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # the loop lets go of aborted sockets in its next turn
+
+
+async def forwarded(url: str, asked: Asked) -> Reply:
+    """Ask another API the same, over a connection of its own; None if it breaks off."""
+    there = urlsplit(url)
+    assert there.hostname is not None
+    assert there.port is not None
+    left_out = ("connection", "content-length", "transfer-encoding")
+    lines = [f"{name}: {value}" for name, value in asked.headers.items() if name not in left_out]
+    head = [f"POST {asked.path} HTTP/1.1", *lines, "connection: close"]
+    head.append(f"content-length: {len(asked.body)}")
+    try:
+        reader, writer = await asyncio.open_connection(there.hostname, there.port)
+        try:
+            writer.write("\r\n".join((*head, "", "")).encode() + asked.body)
+            return await reader.read() or None
+        finally:
+            writer.transport.abort()
+    except ConnectionError:
+        return None
+
+
+def body_of(reply: bytes) -> bytes:
+    """The body of a reply that came from another API."""
+    head, _, rest = reply.partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" not in head.lower():
+        return rest
+    body = b""
+    while rest:
+        length, _, rest = rest.partition(b"\r\n")
+        n_bytes = int(length, 16)
+        body, rest = body + rest[:n_bytes], rest[n_bytes + 2 :]
+    return body
 
 
 async def _request(reader: asyncio.StreamReader, connection: int) -> Asked | None:

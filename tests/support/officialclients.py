@@ -30,6 +30,7 @@ __all__ = [
     "ClientUnavailable",
     "RunningPlane",
     "depot_cli",
+    "go_sdk",
     "node_sdk",
     "python_client",
     "running_plane",
@@ -318,4 +319,37 @@ def python_client() -> Path:
             if done.returncode:
                 raise ClientUnavailable(f"pip cannot download {_PYTHON_CLIENT}")
             made.rename(kept)
+    return kept
+
+
+_GO_PROGRAM = Path(__file__).parent / "depotgo"
+
+
+def go_sdk() -> Path:
+    """Return the program in `depotgo`, which uses the official SDK for Go, compiled at the first use.
+
+    The SDK is pinned, and all that it needs, by the digests in the program's go.sum.
+
+    Raises:
+        ClientUnavailable: There is no Go, or the modules cannot be downloaded, or are not what was expected.
+    """
+    texts = [(_GO_PROGRAM / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")]
+    kept = cache_folder() / f"depotgo-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
+    if kept.exists():
+        return kept
+    if shutil.which("go") is None:
+        raise ClientUnavailable("Go, which compiles against the official SDK, is not installed")
+    fresh = kept.with_suffix(f".{os.getpid()}")
+    done = subprocess.run(
+        ["go", "build", "-trimpath", "-o", str(fresh), "."],
+        cwd=_GO_PROGRAM,
+        env={**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"},
+        capture_output=True,
+        timeout=500,
+        check=False,
+    )
+    if done.returncode:
+        # Without the text: it may name the proxy that this machine uses.
+        raise ClientUnavailable("the program with the official SDK for Go does not compile here")
+    fresh.replace(kept)
     return kept

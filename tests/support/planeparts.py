@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -89,6 +90,7 @@ class FakeRegistry:
     admit: Any = None
     host_port: str = "localhost:5999"
     kept: dict[str, list[Image]] = field(default_factory=dict)
+    n_tidied: int = 0
 
     async def start(self) -> None:
         """Nothing to start."""
@@ -98,6 +100,9 @@ class FakeRegistry:
 
     async def images(self, project_id: str) -> list[Image]:
         return list(self.kept.get(project_id, []))
+
+    async def tidy(self) -> None:
+        self.n_tidied += 1
 
     async def delete(self, project_id: str, tag: str) -> None:
         self.kept[project_id] = [i for i in self.kept.get(project_id, []) if i.tag != tag]
@@ -200,19 +205,25 @@ async def call(
 class PlaneThread:
     """A plane on a thread of its own, for tests that block.
 
+    Args:
+        make: Makes the plane; one with machines that are only remembered when left out.
+
     Attributes:
-        machines: Its machines.
+        machines: Those, if it has them.
         plane: It.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, make: Callable[[], AbstractAsyncContextManager[Plane]] | None = None
+    ) -> None:
         self.machines = FakeMachines()
+        self._make = make or (lambda: plane(machines=self.machines))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test-plane")
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._entered = plane(machines=self.machines)
+        self._entered = self._make()
         self.plane = self._await(self._entered.__aenter__())
         return self
 

@@ -18,26 +18,34 @@ from depotlab._local import install
 
 
 @contextlib.contextmanager
-def private_registry(*, user: str, password: str) -> Iterator[str]:
-    """Yield `localhost:PORT` of a registry with basic authentication."""
+def private_registry(*, user: str, password: str, tls: Path | None = None) -> Iterator[str]:
+    """Yield `localhost:PORT` of a registry with basic authentication.
+
+    Args:
+        user: Of the only login.
+        password: Of it.
+        tls: Folder with its `cert.pem` and `key.pem`; plain HTTP when left out.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         secret = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
         (root / "htpasswd").write_text(f"{user}:{secret}\n")
-        with run_registry(root, f"{{htpasswd: {{realm: test, path: {root}/htpasswd}}}}") as host:
+        auth = f"{{htpasswd: {{realm: test, path: {root}/htpasswd}}}}"
+        with run_registry(root, auth, tls=tls) as host:
             yield host
 
 
 @contextlib.contextmanager
-def run_registry(root: Path, auth: str) -> Iterator[str]:
+def run_registry(root: Path, auth: str, *, tls: Path | None = None) -> Iterator[str]:
     """Yield `localhost:PORT` of a registry that keeps its files in `root`; `auth` is a part of its YAML."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    secure = f", tls: {{certificate: {tls}/cert.pem, key: {tls}/key.pem}}" if tls else ""
     (root / "config.yml").write_text(
         "version: 0.1\nlog: {level: error}\n"
         f"storage: {{filesystem: {{rootdirectory: {root}/data}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'{secure}}}\n"
         f"auth: {auth}\n"
     )
     server = subprocess.Popen(

@@ -5,6 +5,7 @@ Used where a real build would be slow or would differ from run to run: views, pi
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from depotlab.progress import (
     Fold,
     LogWritten,
     Phase,
+    ProgressGroup,
     Snapshot,
     TransferUpdated,
     VertexUpdated,
@@ -31,7 +33,7 @@ EPOCH_NS = 1_790_000_000 * NS
 
 
 def digest(name: str) -> str:
-    return "sha256:" + name.encode().hex().rjust(64, "0")[-64:]
+    return "sha256:" + hashlib.sha256(name.encode()).hexdigest()
 
 
 @dataclass
@@ -273,3 +275,44 @@ def moment(script: Iterable[tuple[float, list[Event]]], at_s: float) -> Snapshot
         if when_s <= at_s:
             build.feed(events)
     return build.snapshot(at_ns=EPOCH_NS + round(at_s * NS))
+
+
+def two_platforms(outcome: Phase = Phase.SUCCEEDED, *, base_ns: int = EPOCH_NS) -> Script:
+    """A build of five steps for each of two platforms, a grouped copy, and an export, in eight seconds."""
+    author = Author(base_ns)
+    author.at(0.0, BuildStarted(author.ns(0), "ghcr.io/me/app:1.4", "machines of Depot"))
+    context, export = "[internal] load build context", "exporting to image"
+    author.announce(0.1, [context], {})
+    author.run(0.1, 0.4, context)
+    for platform, slow in (("linux/amd64", 1.0), ("linux/arm64", 1.6)):
+        names = {
+            "from": f"[{platform} base 1/2] FROM python:3.12-slim",
+            "apt": f"[{platform} base 2/2] RUN apt-get update && apt-get install -y libpq5",
+            "pip": f"[{platform} app 1/3] RUN pip install .",
+            "copy": f"[{platform} app 2/3] COPY app ./app",
+            "docs": f"[{platform} docs 1/1] RUN make html",
+        }
+        author.announce(
+            0.3,
+            list(names.values()),
+            {
+                names["apt"]: [names["from"]],
+                names["pip"]: [names["apt"]],
+                names["copy"]: [names["pip"], context],
+            },
+        )
+        author.cached(0.5, names["from"], names["apt"])
+        author.run(0.6, 0.6 + 3 * slow, names["pip"])
+        author.log(0.7, 3 * slow, names["pip"], [f"Collecting package-{k:02d}" for k in range(20)])
+        author.run(0.7 + 3 * slow, 0.9 + 3 * slow, names["copy"])
+    group = ProgressGroup("files", "copy static files")
+    for k in range(3):
+        start_ns, end_ns = author.ns(5.8), author.ns(5.9 + k / 10)
+        name = f"[linux/amd64] copy {k}"
+        author.at(5.8, VertexUpdated(f"copy-{k}", name, (), start_ns, None, group=group))
+        author.at(5.9, VertexUpdated(f"copy-{k}", name, (), start_ns, end_ns, group=group))
+    author.announce(6.2, [export], {})
+    author.run(6.2, 7.8, export)
+    author.transfer(6.3, 7.7, export, "pushing layers", 64_000_000, is_sized=True)
+    author.at(8.0, BuildEnded(author.ns(8.0), outcome))
+    return author.done()

@@ -569,3 +569,52 @@ def test_a_build_of_the_sdk_is_carried_on_by_another_program():
         assert plane.parts.history.build(made.build_id).status == "error"
 
     running(work)
+
+
+@pytest.mark.parametrize(
+    ("completed", "again", "status", "why"),
+    [
+        pytest.param(False, False, "error", "lost in mid-step: it died", id="a step was cut"),
+        pytest.param(True, False, "success", "", id="all steps had ended"),
+        pytest.param(False, True, "success", "", id="it was done on another machine"),
+    ],
+)
+def test_a_success_is_not_believed_when_the_machine_was_lost_in_mid_step(
+    completed, again, status, why
+):
+    """The vendor's client for Python says success whatever happened."""
+
+    async def work(plane, machines):
+        made = await create(plane)
+        await connection(plane, made)
+        vertex = control.Vertex(digest="sha256:a", name="RUN make")
+        vertex.started.FromSeconds(1)
+        if completed:
+            vertex.completed.FromSeconds(2)
+        message = control.StatusResponse(vertexes=[vertex]).SerializeToString()
+        machines.keeper.status(made.build_id, message)
+        machines.keeper.lost(made.build_id, "it died")
+        if again:
+            await connection(plane, made)
+        await finish(plane, made, success={})
+        return plane.parts.history.build(made.build_id)
+
+    record = running(work)
+    assert record.status == status
+    assert why in record.error
+
+
+def test_a_success_is_not_believed_when_the_plane_was_stopped_in_mid_step(tmp_path):
+    async def run():
+        async with plane(tmp_path / "state") as first:
+            made = await create(first)
+            vertex = control.Vertex(digest="sha256:a", name="RUN make")
+            vertex.started.FromSeconds(1)
+            message = control.StatusResponse(vertexes=[vertex]).SerializeToString()
+            first.parts.builds.status(made.build_id, message)
+        async with plane(tmp_path / "state") as back:
+            await finish(back, made, success={})
+            return back.parts.history.build(made.build_id)
+
+    record = asyncio.run(run())
+    assert (record.status, "the plane was stopped" in record.error) == ("error", True)

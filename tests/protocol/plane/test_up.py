@@ -194,6 +194,9 @@ def test_status_says_where_one_runs_and_what_it_does(tmp_path, capsys):
     assert code == 0
     assert url in out
     assert "0 running" in out
+    for name in ("caches ", "images ", "history "):
+        (line,) = [line for line in out.splitlines() if line.startswith(name)]
+        assert line.split()[-1] in ("B", "kB", "MB")
     assert token not in out
     assert command.run(options("--state", tmp_path, "--status")) == 3
     assert "stopped" in capsys.readouterr().out

@@ -1,8 +1,9 @@
+import pickle
 from datetime import UTC, datetime
 
 import pytest
 
-from depotlab._depot import CachePolicy, NewToken, Project, PullToken, Usage, table
+from depotlab._depot import CachePolicy, Listing, NewToken, Project, PullToken, Usage, table
 from depotlab._depot.images import PullInfo
 from depotlab._depot.usage import BuildUsage, JobUsage, RepositoryUsage, StorageUsage
 from depotlab._session import Credentials
@@ -62,3 +63,31 @@ def test_nothing_is_an_empty_table():
 def test_what_is_no_value_of_ours_is_refused(items):
     with pytest.raises(UsageError, match="one kind"):
         table(items)
+
+
+def test_a_listing_is_a_tuple_that_shows_what_it_has():
+    made = Listing([Project("p1", "<one>", region="eu"), Project("p2", "two")], "projects")
+    assert made == (made[0], made[1])
+    assert repr(made) == "<2 projects>"
+    assert repr(Listing(made[:1], "projects")) == "<1 project>"
+    assert repr(Listing([], "trust policies")) == "<0 trust policies>"
+    assert repr(Listing([CachePolicy()], "trust policies")) == "<1 trust policy>"
+    html = made._repr_html_()
+    assert "&lt;one&gt;" in html
+    assert "<one>" not in html
+    assert "hardware" not in html, "a column that is empty in every row says nothing"
+    again = pickle.loads(pickle.dumps(made))
+    assert (again, repr(again), type(again)) == (made, repr(made), Listing)
+    assert made.table("id").rows == (("p1",), ("p2",))
+
+
+def test_a_long_list_is_cut_and_counted():
+    html = Listing([Project(f"p{n}", "x") for n in range(50)], "projects")._repr_html_()
+    assert html.count("<tr>") == 31
+    assert "and 20 more" in html
+
+
+def test_a_usage_says_what_it_comes_to():
+    usage = Usage(BORN, None, builds=(BuildUsage("app", 3, 1.25, 2.0),))
+    assert repr(usage) == "<usage 2026-01-02 to ?: 3 builds, 2.0 min billed>"
+    assert "<b>builds</b>" in usage._repr_html_()

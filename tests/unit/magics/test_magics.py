@@ -9,11 +9,11 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.error import UsageError as LineError
 from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 import depotlab
 from depotlab import client, errors, llb
 from depotlab._magics.commands import BuildMagics
+from tests.support.ipythons import ipython
 
 
 class NotedClient(client.Client):
@@ -41,10 +41,9 @@ class NotedClient(client.Client):
 
 @pytest.fixture
 def shell() -> Iterator[InteractiveShell]:
-    made = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
-    made.run_line_magic("load_ext", "depotlab")
-    yield made
-    made.restore_sys_module_state()
+    with ipython() as made:
+        made.run_line_magic("load_ext", "depotlab")
+        yield made
 
 
 @pytest.fixture

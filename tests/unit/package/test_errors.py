@@ -35,6 +35,10 @@ EXAMPLES = [
     errors.ContextError("none", path="/x"),
     errors.GraphError("bad", location=SourceLocation("f.py", 1, 1)),
     errors.RegistryError("no", host="h"),
+    errors.PathError("bad", path="/x"),
+    errors.FileMissing("none", path="/x", near=("/y",), hint="did you mean /y?"),
+    errors.CommandFailed("no", command=("a",), exit_code=3, output_tail=("x",), hint="h"),
+    errors.CommandTimeout("slow", command=("a",), timeout_s=2.0, output_tail=("x",)),
 ]
 
 

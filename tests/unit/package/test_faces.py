@@ -29,7 +29,10 @@ def test_a_verb_has_one_signature(name):
     )
 
 
-@pytest.mark.parametrize("name", ["build_all", "connect", "depot", "depot_config", "local"])
+DOORS = [n for n in client.__all__ if inspect.isfunction(getattr(client, n))]
+
+
+@pytest.mark.parametrize("name", DOORS)
 def test_a_door_has_one_signature(name):
     assert shape(getattr(client, name)) == shape(getattr(aio, name))
     assert inspect.iscoroutinefunction(getattr(aio, name))
