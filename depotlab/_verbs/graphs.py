@@ -161,11 +161,11 @@ def parse_platforms(given: Sequence[str]) -> tuple[Platform, ...]:
     """
     found: dict[Platform, str] = {}
     for text in given:
-        platform = Platform.parse(text)
-        if platform in found:
+        same = Platform.parse(text).normalized()
+        if same in found:
             raise UsageError(
-                f"platform= has {text} and {found[platform]}, which are the same.",
+                f"platform= has {text} and {found[same]}, which are the same.",
                 hint="leave one of them out",
             )
-        found[platform] = text
-    return tuple(found)
+        found[same] = text
+    return tuple(Platform.parse(text) for text in found.values())
