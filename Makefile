@@ -45,7 +45,7 @@ integration: engine ## Tests against a real daemon and registry
 	$(BIN)/python -bb -m pytest $(ENGINES) tests/integration
 
 browser: engine ## Tests in a real JupyterLab and a real browser
-	$(BIN)/python -bb -m pytest tests/browser
+	$(BIN)/python -bb -m pytest $(ENGINES) tests/browser
 
 notebooks: engine ## Run every notebook that is published
 	$(BIN)/python -bb -m pytest tests/notebooks
@@ -54,7 +54,7 @@ test: engine ## Everything, on the oldest Python; unit and protocol tests also o
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -bb -m pytest --numprocesses=auto tests/unit tests/protocol tests/typing
 	$(BIN)/python -bb -m pytest $(ENGINES) tests/integration tests/notebooks
-	$(BIN)/python -bb -m pytest tests/browser
+	$(BIN)/python -bb -m pytest $(ENGINES) tests/browser
 	$(MAKE) --no-print-directory test-newest
 
 test-newest: system ## Unit and protocol tests on the newest Python of this machine

@@ -223,7 +223,8 @@ class Machine:
                         raise
                     last = error
                 self._say("retry", last.message)
-                return await self._attempt(until, share=1.0)
+                # Not to the last moment: that the machine does not answer says more than that time is up.
+                return await self._attempt(until, share=0.95)
         except TimeoutError:
             if not limit.expired():
                 raise

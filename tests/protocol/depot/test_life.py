@@ -594,9 +594,9 @@ def test_an_active_machine_that_does_not_listen_yet_is_dialled_until_it_does(aut
 
 def test_a_machine_that_never_listens_is_given_up_and_another_asked_for_once(authority):
     found = message(active("tcp://127.0.0.1:9", authority))
-    error, plane, stages, took_s = acquire(found, timeout_s=12)
+    error, plane, stages, took_s = acquire(found, timeout_s=120)
     assert type(error) is Unreachable
-    assert 10 < took_s < 13
+    assert 100 < took_s < 120
     assert stages.count("retry") == 1
     assert len(plane.named("GetBuildKitConnection")) == 2
     assert kinds(plane) == ["error"]
