@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import zstandard
@@ -14,6 +15,7 @@ Row = tuple[bytes, int, int, int, bytes]
 """Path, Go mode, size in bytes, time in ns, link target."""
 
 _N_FIELDS = 5
+_N_ROWS = 1000
 _GO_DIR = 1 << 31
 _GO_LINK = 1 << 27
 _LEVEL = 3
@@ -38,13 +40,24 @@ class FileChange(NamedTuple):
 
 
 def pack(rows: Iterable[Row]) -> bytes:
-    """Return a listing as bytes; what was listed twice counts once."""
-    found = {row[0]: row for row in rows}
-    fields: list[bytes] = []
-    for path in sorted(found):
-        _, mode, size, time, link = found[path]
-        fields += (path, b"%x" % mode, b"%d" % size, b"%d" % time, link)
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(b"\0".join(fields))
+    """Return a listing as bytes, made without holding it twice: there may be hundreds of thousands of rows.
+
+    Args:
+        rows: By path, each path once.
+    """
+    machine = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
+    out: list[bytes] = []
+    between, left = b"", iter(rows)
+    while some := list(islice(left, _N_ROWS)):
+        fields = [
+            field
+            for path, mode, size, time, link in some
+            for field in (path, b"%x" % mode, b"%d" % size, b"%d" % time, link)
+        ]
+        out.append(machine.compress(between + b"\0".join(fields)))
+        between = b"\0"
+    out.append(machine.flush())
+    return b"".join(out)
 
 
 def _unpack(data: bytes) -> dict[bytes, tuple[bytes, ...]]:

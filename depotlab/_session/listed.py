@@ -19,7 +19,7 @@ _CHANGED = itemgetter(7)
 
 
 class Listed:
-    """Entries in the order in which they were sent; several transfers follow each other."""
+    """Entries of one directory, as far as they were sent, perhaps in several transfers."""
 
     __slots__ = ("_changed", "_links", "_modes", "_paths", "_sizes", "_times")
 
@@ -48,12 +48,25 @@ class Listed:
         return len(self._paths)
 
     def __iter__(self) -> Iterator[tuple[bytes, int, int, int, bytes]]:
-        """Yield path, Go mode, size in bytes, time in ns, and link target.
+        """Yield path, Go mode, size in bytes, time in ns, and link target: by path, each once, as it was sent last.
 
         The time is that of the last change of the inode, which no program can set; it was not sent. Where there is
         none, as for files in memory, it is the time that was sent.
         """
-        links = self._links
-        rows = zip(self._paths, self._modes, self._sizes, self._times, self._changed, strict=True)
-        for number, (path, mode, size, sent_ns, changed_ns) in enumerate(rows):
-            yield path, mode, size, changed_ns or sent_ns, links.get(number, b"")
+        paths, links = self._paths, self._links
+        order = sorted(
+            range(len(paths)), key=paths.__getitem__
+        )  # stable: of equal paths the last sent comes last
+        following = iter([*order[1:], -1])
+        for number in order:
+            after = next(following)
+            if after >= 0 and paths[after] == paths[number]:
+                continue
+            time_ns = self._changed[number] or self._times[number]
+            yield (
+                paths[number],
+                self._modes[number],
+                self._sizes[number],
+                time_ns,
+                links.get(number, b""),
+            )

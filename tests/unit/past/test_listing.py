@@ -1,5 +1,7 @@
 """Listings of contexts are kept small, and told apart file by file."""
 
+import tracemalloc
+
 import pytest
 
 from depotlab._past.listing import FileChange, differences, pack
@@ -54,8 +56,28 @@ def test_what_differs_is_told(new, told):
     assert list(differences(pack(OLD), pack(new))) == told
 
 
-def test_the_order_and_repetitions_of_a_listing_do_not_matter():
-    assert pack(OLD) == pack([*OLD[::-1], *OLD])
+def listed_as(rows):
+    listed = Listed()
+    for path, mode, size, time_ns, link in rows:
+        listed.add([Entry(path, mode, size, time_ns, link)])
+    return listed
+
+
+def test_the_order_and_repetitions_of_what_was_sent_do_not_matter():
+    older = (b"app/main.py", 0o644, 1, 1, b"")
+    assert pack(listed_as([older, *OLD[::-1], *OLD])) == pack(OLD)
+
+
+def test_a_large_listing_is_packed_in_little_memory():
+    listed = Listed()
+    for n in range(0, 60_000, 500):
+        listed.add([Entry(b"d%d/f%d" % (n, k), 0o644, k, n * k) for k in range(500)])
+    tracemalloc.start()
+    packed = pack(listed)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 8 << 20  # 48 MB when it was held as objects
+    assert len(differences(pack([]), packed)) == 60_000
 
 
 def test_an_empty_listing_is_one():
