@@ -112,8 +112,15 @@ def remember(request: BuildRequest, ref: str, traces: Traces, fold: Fold, at_ns:
     note = _Note(request, ref, traces, fold, at_ns)
     task = asyncio.create_task(note.gather())
     _pending[task] = note
-    task.add_done_callback(lambda ended: _pending.pop(ended, None))
+    task.add_done_callback(_forget_if_kept)
     return note.done
+
+
+def _forget_if_kept(task: asyncio.Task[None]) -> None:
+    """Let go of a note that is written; one that came too late for a thread is left to the exit."""
+    note = _pending.get(task)
+    if note is not None and note.done.done():
+        del _pending[task]
 
 
 async def settle(builder: str) -> None:

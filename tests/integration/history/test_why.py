@@ -2,10 +2,12 @@
 
 import asyncio
 import http.server
+import importlib
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +16,8 @@ from depotlab import aio, cache, export, llb, mount
 from depotlab._past import CauseKind
 from depotlab.errors import UsageError
 from tests.support.ownbuildkitd import own_buildkitd
+
+remember = importlib.import_module("depotlab._verbs.remember")  # the room's function has its name
 
 
 @pytest.fixture
@@ -415,6 +419,26 @@ def test_a_program_that_closes_nothing_is_remembered(bk, engine, salt):
     target = dl.dockerfile(text=f"FROM busybox\nRUN echo {salt} more")
     found = bk.build(target, name="program", progress="quiet").why()
     assert found.compared_with == done.stdout.strip()
+    assert found.cause.kind is CauseKind.COMMAND
+
+
+def test_what_came_too_late_for_a_thread_is_kept_at_the_exit(bk, salt, monkeypatch):
+    tried = threading.Event()
+
+    async def too_late(*_):
+        tried.set()
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    ends = SimpleNamespace(create_task=asyncio.create_task, wait=asyncio.wait, to_thread=too_late)
+    with monkeypatch.context() as ending:
+        ending.setattr(remember, "asyncio", ends)
+        target = dl.dockerfile(text=f"FROM busybox\nRUN echo {salt}")
+        first = bk.build(target, name="late", progress="quiet")
+        assert tried.wait(10)
+    remember._settle_at_exit()
+    target = dl.dockerfile(text=f"FROM busybox\nRUN echo {salt} more")
+    found = bk.build(target, name="late", progress="quiet").why()
+    assert found.compared_with == first.ref
     assert found.cause.kind is CauseKind.COMMAND
 
 
