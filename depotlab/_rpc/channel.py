@@ -208,8 +208,8 @@ class Channel:
     async def ask(self, method: str, request: bytes) -> OuterAnswers | Stream:
         """One short request, and many answers that come in bursts. The caller closes it.
 
-        They get a connection of their own, which costs a fifth of what grpcio does for each; where a connection is
-        a program that has to be started they share grpcio's.
+        They get a connection of their own, see `OuterAnswers`; where a connection is a program that has to be
+        started they share grpcio's.
 
         Raises:
             LinkError: A new connection was needed and could not be made.

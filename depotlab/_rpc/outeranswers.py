@@ -2,7 +2,7 @@
 
 grpcio hands out answers one by one, each through its completion queue, a thread of its own and two rounds of the
 event loop. A step that prints much makes thousands of them in a second. Here all that one read of the socket brought
-is handed out together, which costs a fifth.
+is handed out together.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from depotlab._inside.opened import open_state, opened_at
 from depotlab._portal import portal
 from depotlab._verbs import prepare
 from depotlab.errors import BuildCanceled, FileMissing, StepFailed
+from tests.support.processes import sleeping, wait_until
 
 BASE = llb.image("busybox")
 
@@ -227,13 +228,13 @@ def test_a_look_that_is_cut_off_by_a_close_ends(engine):
 
     def look():
         try:
-            bk.ls(BASE.run("echo cut off; sleep 30"))
+            bk.ls(BASE.run(["sleep", "30.125"]))
         except BaseException as error:
             seen.append(error)
 
     thread = threading.Thread(target=look)
     thread.start()
-    time.sleep(0.7)
+    wait_until(lambda: sleeping("30.125"), what="the step runs")
     bk.close()
     thread.join(10)
     assert not thread.is_alive()
