@@ -81,7 +81,7 @@ def test_keys_sizes_and_the_end_are_those_of_a_terminal(terminal: Terminal) -> N
     terminal.until("left\r\n24 80")
     terminal.resize(30, 100)
     terminal.type("until stty size | grep -q '^30 100'; do sleep 0.1; done; stty size\r")
-    terminal.until("30 100")
+    terminal.until("\n30 100")
     terminal.type("echo $((6 * 7)); sleep 60\r")
     terminal.until("\n42")
     terminal.type("\x03")
