@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from depotlab._rpc import outeranswers
 from depotlab._rpc.channel import Channel
 from depotlab._rpc.dial import dial
 from depotlab._rpc.endpoint import Endpoint
@@ -64,6 +65,61 @@ def test_all_answers_come_whole_and_in_order(tmp_path: Path) -> None:
             await spare.close()
             got = [message for burst in bursts for message in burst]
             assert got == [str(n).encode() * (n * 37 % 9_001) for n in range(3000)]
+
+    run(main)
+
+
+def test_small_answers_hard_on_each_other_are_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outeranswers, "_HARD_ON_S", 60.0)
+    monkeypatch.setattr(outeranswers, "_PAUSE_S", 0.5)
+    taken = asyncio.Semaphore(1)
+
+    async def talk(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for _ in range(outeranswers._MANY):
+            await taken.acquire()  # one by one
+            yield b"."
+        for _ in range(50):
+            yield b"."
+
+    async def main() -> None:
+        async with peer(tmp_path / "s", talk) as (endpoint, _):
+            spare = Spare(endpoint)
+            call = await ask(spare)
+            sizes = []
+            while messages := await call.read_many():
+                sizes.append(len(messages))
+                taken.release()
+            assert sizes[: outeranswers._MANY - 1] == [1] * (outeranswers._MANY - 1)
+            assert sum(sizes) == outeranswers._MANY + 50
+            assert len(sizes) < outeranswers._MANY + 5
+            await call.close()
+            await spare.close()
+
+    run(main)
+
+
+def test_large_answers_are_never_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outeranswers, "_HARD_ON_S", 60.0)
+    monkeypatch.setattr(outeranswers, "_PAUSE_S", 3600.0)
+
+    async def talk(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for _ in range(500):
+            yield bytes(outeranswers._SMALL_BYTES)
+
+    async def main() -> None:
+        async with peer(tmp_path / "s", talk) as (endpoint, _):
+            spare = Spare(endpoint)
+            call = await ask(spare)
+            n_messages = 0
+            while messages := await call.read_many():
+                n_messages += len(messages)
+            assert n_messages == 500
+            await call.close()
+            await spare.close()
 
     run(main)
 
