@@ -37,7 +37,9 @@ from depotlab._depot.http1 import (
     HttpUntrusted,
 )
 from depotlab._depot.retry import Retry
+from depotlab._depot.telling import told
 from depotlab._depot.wire import Envelopes, enveloped, http_error
+from depotlab._rpc import Telling
 
 __all__ = ["Connect", "Message", "Method"]
 
@@ -252,17 +254,22 @@ class Connect:
     ) -> tuple[ReplyT, datetime | None]:
         idle_s = 30.0 if method.idempotent else _MAX_IDLE_ONCE_S
         headers = self._headers("application/proto", left_s)
-        try:
-            async with self._http.exchange(
-                "POST", self._prefix + method.path, headers, data, max_idle_s=idle_s
-            ) as answer:
-                if answer.status != 200:
-                    raise await self._refusal(answer, method.name)
-                _check_type(answer, "application/proto", method.name)
-                reply = _parsed(method, await answer.read(max_bytes=MAX_REPLY_BYTES))
-                return reply, _date_of(answer)
-        except (HttpUnreached, HttpBroken, HttpMalformed) as error:
-            raise self._transport_error(error, method.name) from error
+        with told(method.path, headers, self._url) as telling:
+            if telling is not None:
+                telling.size("client", len(data))
+            try:
+                async with self._http.exchange(
+                    "POST", self._prefix + method.path, headers, data, max_idle_s=idle_s
+                ) as answer:
+                    if answer.status != 200:
+                        raise await self._refusal(answer, method.name)
+                    _check_type(answer, "application/proto", method.name)
+                    came = await answer.read(max_bytes=MAX_REPLY_BYTES)
+                    if telling is not None:
+                        telling.size("daemon", len(came))
+                    return _parsed(method, came), _date_of(answer)
+            except (HttpUnreached, HttpBroken, HttpMalformed) as error:
+                raise self._transport_error(error, method.name) from error
 
     async def _replies(
         self,
@@ -272,25 +279,28 @@ class Connect:
     ) -> AsyncGenerator[ReplyT, None]:
         headers = self._headers("application/connect+proto", timeout_s)
         envelopes = Envelopes(max_bytes=MAX_REPLY_BYTES)
-        try:
-            async with self._http.exchange(
-                "POST",
-                self._prefix + method.path,
-                headers,
-                _envelopes_of(requests),
-                max_idle_s=_MAX_IDLE_ONCE_S,
-            ) as answer:
-                if answer.status != 200:
-                    raise await self._refusal(answer, method.name)
-                _check_type(answer, "application/connect+proto", method.name)
-                async for piece in answer.pieces():
-                    for data in envelopes.feed(piece):
-                        yield _parsed(method, data)
-                envelopes.finish(method=method.name)
-        except (HttpUnreached, HttpBroken, HttpMalformed) as error:
-            raise self._transport_error(error, method.name) from error
-        except DepotError as error:
-            raise self._clean(error) from None
+        with told(method.path, headers, self._url) as telling:
+            try:
+                async with self._http.exchange(
+                    "POST",
+                    self._prefix + method.path,
+                    headers,
+                    _envelopes_of(requests, telling),
+                    max_idle_s=_MAX_IDLE_ONCE_S,
+                ) as answer:
+                    if answer.status != 200:
+                        raise await self._refusal(answer, method.name)
+                    _check_type(answer, "application/connect+proto", method.name)
+                    async for piece in answer.pieces():
+                        for data in envelopes.feed(piece):
+                            if telling is not None:
+                                telling.size("daemon", len(data))
+                            yield _parsed(method, data)
+                    envelopes.finish(method=method.name)
+            except (HttpUnreached, HttpBroken, HttpMalformed) as error:
+                raise self._transport_error(error, method.name) from error
+            except DepotError as error:
+                raise self._clean(error) from None
 
     def _headers(self, content_type: str, timeout_s: float | None) -> dict[str, str]:
         headers = {
@@ -388,11 +398,18 @@ def _parsed(method: Method[ReplyT], data: bytes) -> ReplyT:
 
 
 async def _envelopes_of(
-    requests: Iterable[Message] | AsyncIterable[Message],
+    requests: Iterable[Message] | AsyncIterable[Message], telling: Telling | None
 ) -> AsyncIterator[bytes]:
     if isinstance(requests, AsyncIterable):
         async for request in requests:
-            yield enveloped(request.SerializeToString())
+            yield _enveloped(request, telling)
     else:
         for request in requests:
-            yield enveloped(request.SerializeToString())
+            yield _enveloped(request, telling)
+
+
+def _enveloped(request: Message, telling: Telling | None) -> bytes:
+    data = request.SerializeToString()
+    if telling is not None:
+        telling.size("client", len(data))
+    return enveloped(data)

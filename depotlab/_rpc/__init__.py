@@ -18,6 +18,8 @@ from depotlab._rpc.http2client import ClientConnection
 from depotlab._rpc.inner import ByteStream, InnerServer
 from depotlab._rpc.outer import OuterCall
 from depotlab._rpc.sockets import SocketTransport
+from depotlab._rpc.tap import Exchange, OpenTap, Side, Tap, Telling, begin_telling, tapped
+from depotlab._rpc.tapcalls import TappedBytes
 from depotlab._rpc.tls import TlsTransport, client_context, server_context
 from depotlab._rpc.transport import Dialer, Transport
 from depotlab._rpc.wire import FrameReader
@@ -37,6 +39,7 @@ __all__ = [
     "Dialer",
     "Endpoint",
     "ErrorCode",
+    "Exchange",
     "FrameReader",
     "Handler",
     "Headers",
@@ -45,17 +48,23 @@ __all__ = [
     "Instant",
     "Malformed",
     "NotGrpc",
+    "OpenTap",
     "OuterCall",
     "RpcFailed",
     "RpcFault",
     "SessionDialer",
+    "Side",
     "SocketTransport",
     "Status",
     "Stream",
     "Tally",
+    "Tap",
+    "TappedBytes",
+    "Telling",
     "TlsTransport",
     "Transport",
     "Unwrapper",
+    "begin_telling",
     "call_once",
     "client_context",
     "docker_endpoint",
@@ -64,5 +73,6 @@ __all__ = [
     "parse_request",
     "request_block",
     "server_context",
+    "tapped",
     "unary",
 ]

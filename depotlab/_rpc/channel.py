@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from depotlab._rpc import tap
 from depotlab._rpc.bridge import SocketBridge
 from depotlab._rpc.call import Status
 from depotlab._rpc.endpoint import Endpoint
@@ -27,6 +28,7 @@ from depotlab._rpc.outer import OuterCall
 from depotlab._rpc.outeranswers import OuterAnswers
 from depotlab._rpc.reasons import find_reason
 from depotlab._rpc.spare import Spare
+from depotlab._rpc.tapcalls import TappedAnswers, TappedBytes
 from depotlab.errors import DepotlabError, LinkError, Unreachable
 
 __all__ = ["Channel", "Stream", "call_once"]
@@ -102,6 +104,34 @@ class Stream:
     async def close(self) -> None:
         """End the call."""
         self.cancel()
+
+
+class _TappedStream(Stream):
+    """A `Stream` that taps are told of."""
+
+    def __init__(self, call: Any, bridge: SocketBridge | None, telling: tap.Telling) -> None:
+        super().__init__(call, bridge)
+        self._telling = telling
+
+    async def read(self) -> bytes | None:
+        try:
+            message = await super().read()
+        except Exception as error:
+            self._telling.broke(error)
+            raise
+        if message is None:
+            self._telling.ended()
+        else:
+            self._telling.message("daemon", message)
+        return message
+
+    async def write(self, message: bytes) -> None:
+        self._telling.message("client", message)
+        await super().write(message)
+
+    def cancel(self) -> None:
+        self._telling.ended(Status.CANCELLED, "given up by this side")
+        super().cancel()
 
 
 class Channel:
@@ -191,21 +221,46 @@ class Channel:
         timeout_s: float | None = None,
     ) -> bytes:
         """One request, one answer. Cancelling the task cancels the call on the daemon."""
+        telling = self._begin_telling(method, metadata, request) if tap.open_taps else None
         call = self._channel.unary_unary(method)(
             request, metadata=tuple(metadata), timeout=timeout_s
         )
         try:
             answer: bytes = await call
         except grpc.aio.AioRpcError as error:
-            raise _failed(error, self._bridge) from error
+            failure = _failed(error, self._bridge)
+            if telling is not None:
+                telling.broke(failure)
+            raise failure from error
+        except BaseException as error:
+            if telling is not None:
+                telling.broke(error)
+            raise
+        if telling is not None:
+            telling.message("daemon", answer)
+            telling.ended()
         return answer
+
+    def _begin_telling(
+        self, method: str, metadata: Metadata, request: bytes | None = None
+    ) -> tap.Telling | None:
+        telling = tap.begin_telling("client", method, metadata, endpoint=self.endpoint.address)
+        if telling is not None and request is not None:
+            telling.message("client", request)
+        return telling
+
+    def _stream(self, call: Any, telling: tap.Telling | None) -> Stream:
+        if telling is None:
+            return Stream(call, self._bridge)
+        return _TappedStream(call, self._bridge, telling)
 
     def open_unary_stream(self, method: str, request: bytes, *, metadata: Metadata = ()) -> Stream:
         """One request, many answers, read with `Stream.read`."""
+        telling = self._begin_telling(method, metadata, request) if tap.open_taps else None
         call = self._channel.unary_stream(method)(request, metadata=tuple(metadata))
-        return Stream(call, self._bridge)
+        return self._stream(call, telling)
 
-    async def ask(self, method: str, request: bytes) -> OuterAnswers | Stream:
+    async def ask(self, method: str, request: bytes) -> OuterAnswers | TappedAnswers | Stream:
         """One short request, and many answers that come in bursts. The caller closes it.
 
         They get a connection of their own, see `OuterAnswers`; where a connection is a program that has to be
@@ -216,14 +271,22 @@ class Channel:
         """
         if self._bridge is not None:
             return self.open_unary_stream(method, request)
-        return await self._spare_for_answers.ask(
-            method, request, (), limit_bytes=MESSAGE_LIMIT_BYTES
-        )
+        telling = self._begin_telling(method, (), request) if tap.open_taps else None
+        try:
+            answers = await self._spare_for_answers.ask(
+                method, request, (), limit_bytes=MESSAGE_LIMIT_BYTES
+            )
+        except BaseException as error:
+            if telling is not None:
+                telling.broke(error)
+            raise
+        return answers if telling is None else TappedAnswers(answers, telling)
 
     def open_stream(self, method: str, *, metadata: Metadata = ()) -> Stream:
         """Many messages in both directions."""
+        telling = self._begin_telling(method, metadata) if tap.open_taps else None
         call = self._channel.stream_stream(method)(metadata=tuple(metadata))
-        return Stream(call, self._bridge)
+        return self._stream(call, telling)
 
     async def stream(
         self, method: str, request: bytes, *, metadata: Metadata = ()
@@ -236,7 +299,7 @@ class Channel:
         finally:
             call.cancel()
 
-    async def open_bytes(self, method: str, *, metadata: Metadata = ()) -> OuterCall:
+    async def open_bytes(self, method: str, *, metadata: Metadata = ()) -> OuterCall | TappedBytes:
         """Begin a call that carries a stream of bytes, on a connection of its own. The caller closes it.
 
         One connection is kept ready for it, from `ready` on.
@@ -244,7 +307,14 @@ class Channel:
         Raises:
             LinkError: A new connection was needed and could not be made.
         """
-        return await self._spare.open(method, metadata)
+        telling = self._begin_telling(method, metadata) if tap.open_taps else None
+        try:
+            stream = await self._spare.open(method, metadata)
+        except BaseException as error:
+            if telling is not None:
+                telling.broke(error)
+            raise
+        return stream if telling is None else TappedBytes(stream, telling)
 
     async def close(self) -> None:
         """Close at once; running calls end with CANCELLED."""
@@ -266,11 +336,20 @@ def call_once(endpoint: Endpoint, method: str, request: bytes, *, timeout_s: flo
     path = endpoint.socket_path
     target = f"unix:{path}" if path else f"{endpoint.host}:{endpoint.port}"
     options = [("grpc.default_authority", "localhost"), ("grpc.use_local_subchannel_pool", 1)]
+    telling = tap.begin_telling("client", method, (), endpoint=endpoint.address)
+    if telling is not None:
+        telling.message("client", request)
     with grpc.insecure_channel(target, options=options) as channel:
         try:
             answer: bytes = channel.unary_unary(method)(request, timeout=timeout_s)
         except grpc.RpcError as error:
-            raise find_reason(endpoint, timeout_s=1.0) from error
+            reason = find_reason(endpoint, timeout_s=1.0)
+            if telling is not None:
+                telling.broke(reason)
+            raise reason from error
+    if telling is not None:
+        telling.message("daemon", answer)
+        telling.ended()
     return answer
 
 

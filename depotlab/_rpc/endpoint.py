@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from depotlab._docker import DockerHost
 from depotlab._rpc.transport import Dialer, Transport
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = ["TLS", "Endpoint", "SessionDialer"]
@@ -43,8 +44,8 @@ def _pem(value: bytes | str | Path | None, what: str) -> bytes | None:
     return data
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class TLS:
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class TLS(Value):
     """Certificates for a connection, held in memory only; the repr never shows them.
 
     Attributes:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
+from depotlab._rpc import tap
 from depotlab._rpc.call import Handler, RpcFault, Status
 from depotlab._rpc.fields import (
     UNSUPPORTED_MEDIA_TYPE,
@@ -26,6 +27,7 @@ from depotlab._rpc.frames import FRAME_BYTES, ErrorCode
 from depotlab._rpc.handlers import Instant
 from depotlab._rpc.http2 import Connection
 from depotlab._rpc.streams import BodyArrived, Event, HeadersArrived, HttpStream, Limits
+from depotlab._rpc.tapcalls import TappedCall
 from depotlab.errors import ProtocolError
 
 __all__ = ["ByteStream", "InnerServer", "ServedCall"]
@@ -43,6 +45,7 @@ READS_PER_TURN = 16
 GOODBYE_S = 1.0
 
 _OK_FIELDS = end_fields(Status.OK)
+_GIVEN_UP = "the daemon gave the call up"
 _log = logging.getLogger("depotlab.rpc")
 
 
@@ -62,6 +65,19 @@ class KnowsItsLink(Protocol):
 
     def is_link_full(self) -> bool:
         """Whether it is the network."""
+
+
+@runtime_checkable
+class KnowsItsSession(Protocol):
+    """A `ByteStream` that can tell taps whose it is.
+
+    Attributes:
+        address: Of the daemon.
+        session_id: Of the session.
+    """
+
+    address: str
+    session_id: str
 
 
 def log_unexpected(method: str, error: Exception) -> None:
@@ -128,12 +144,19 @@ class ServedCall:
         metadata: Request headers in lower case, each with all its values in order, without those
             that belong to HTTP and gRPC themselves.
         binary_metadata: Those whose name ends in `-bin`, decoded.
+        telling: For taps; None when nobody looks on.
     """
 
     def __init__(
-        self, method: str, request: Request, stream: HttpStream, serving: _Serving
+        self,
+        method: str,
+        request: Request,
+        stream: HttpStream,
+        serving: _Serving,
+        telling: tap.Telling | None = None,
     ) -> None:
         self.method = method
+        self.telling = telling
         self.metadata: Mapping[str, list[str]] = request.metadata
         self.binary_metadata: Mapping[str, list[bytes]] = request.binary_metadata
         self._stream = stream
@@ -280,7 +303,7 @@ class _Serving:
         self._server = server
         self._stream = stream
         self._calls: dict[HttpStream, tuple[ServedCall, asyncio.Task[None]]] = {}
-        self._instants: dict[HttpStream, tuple[str, Instant]] = {}
+        self._instants: dict[HttpStream, tuple[str, Instant, tap.Telling | None]] = {}
         self._idle: asyncio.Future[None] | None = None  # the writer waits for output
         self._gathered = asyncio.Event()  # set whenever the writer has taken what there was
         self._producers: dict[HttpStream, asyncio.Event] = {}  # handlers wait in drain
@@ -315,6 +338,8 @@ class _Serving:
             else:
                 task.cancel()
                 self._close_call(stream, call)
+                if call.telling is not None:
+                    call.telling.ended(Status.CANCELLED, _GIVEN_UP)
         elif stream in self._instants:
             self._answer_instant(stream)
 
@@ -327,23 +352,27 @@ class _Serving:
         except NotGrpc:
             self.connection.answer_http(stream, UNSUPPORTED_MEDIA_TYPE)
             return
-        if request.fault is not None:
-            self._finish(stream, request.fault)
-            return
         found = self._server.find(request.path)
+        path = request.path if found is None else found[0]
+        telling = self._begin_telling(path, request) if tap.open_taps else None
+        if request.fault is not None:
+            self._finish(stream, request.fault, telling)
+            return
         if found is None:
             text = f"the session does not serve {request.path}"
-            self._finish(stream, RpcFault(Status.UNIMPLEMENTED, text))
+            self._finish(stream, RpcFault(Status.UNIMPLEMENTED, text), telling)
             return
         stream.inbox.gzip = request.gzip
         method, handler = found
         if isinstance(handler, Instant):
-            self._instants[stream] = (method, handler)
+            self._instants[stream] = (method, handler, telling)
         elif len(self._calls) >= self._server.limits.n_streams:
             # Handlers of calls that were reset count until they have cleaned up.
             self.connection.reset(stream, ErrorCode.REFUSED_STREAM)
+            if telling is not None:
+                telling.ended(Status.UNAVAILABLE, "too many calls at once")
         else:
-            call = ServedCall(method, request, stream, self)
+            call = ServedCall(method, request, stream, self, telling)
             task = tasks.create_task(self._run(call, stream, handler, request.timeout_s))
             self._calls[stream] = (call, task)
             # Not in the task itself: one that is cancelled at once never begins.
@@ -354,17 +383,34 @@ class _Serving:
         inbox = stream.inbox
         if not (inbox.ended or inbox.fault or stream.gone):
             return
-        method, handler = self._instants.pop(stream)
+        method, handler, telling = self._instants.pop(stream)
         fault = inbox.fault
+        if stream.gone and telling is not None:
+            telling.ended(Status.CANCELLED, _GIVEN_UP)
         if fault is None and not stream.gone:
             try:
                 if len(inbox.ready) != 1:
                     raise RpcFault(Status.INTERNAL, "this method takes exactly one message")
-                stream.outbox.add(handler.answer(inbox.take()))
+                message = inbox.take()
+                answer = handler.answer(message)
+                if telling is not None:
+                    telling.message("daemon", message)
+                    telling.message("client", answer)
+                stream.outbox.add(answer)
                 self.connection.sending.activate(stream)
             except Exception as error:  # noqa: BLE001 - a border: every exception becomes a status
                 fault = self._fault_of(method, error)
-        self._finish(stream, fault)
+        self._finish(stream, fault, telling)
+
+    def _begin_telling(self, path: str, request: Request) -> tap.Telling | None:
+        place = self._stream if isinstance(self._stream, KnowsItsSession) else None
+        return tap.begin_telling(
+            "daemon",
+            path,
+            request.metadata,
+            endpoint="" if place is None else place.address,
+            session_id=None if place is None else place.session_id,
+        )
 
     # ---------------------------------------------------------------------------- calls
 
@@ -375,7 +421,7 @@ class _Serving:
         deadline = asyncio.timeout(timeout_s)
         try:
             async with deadline:
-                await handler(call)
+                await handler(call if call.telling is None else TappedCall(call, call.telling))
         except asyncio.CancelledError:
             if stream.gone or self._leaving:
                 raise
@@ -387,7 +433,7 @@ class _Serving:
                 fault = self._fault_of(call.method, error)
         finally:
             self._close_call(stream, call)
-        self._finish(stream, fault)
+        self._finish(stream, fault, call.telling)
 
     def _fault_of(self, method: str, error: Exception) -> RpcFault:
         if isinstance(error, RpcFault):
@@ -403,7 +449,11 @@ class _Serving:
         self._server.on_unexpected(method, error)
         return RpcFault(Status.INTERNAL, f"{method} failed with {type(error).__name__}")
 
-    def _finish(self, stream: HttpStream, fault: RpcFault | None) -> None:
+    def _finish(
+        self, stream: HttpStream, fault: RpcFault | None, telling: tap.Telling | None = None
+    ) -> None:
+        if telling is not None:
+            telling.finished(fault)
         if fault is None:
             self.connection.finish(stream, _OK_FIELDS, ok=True)
         else:
@@ -421,6 +471,8 @@ class _Serving:
         for stream, (call, task) in list(self._calls.items()):
             task.cancel()
             self._close_call(stream, call)
+            if call.telling is not None:
+                call.telling.ended(Status.CANCELLED, "the session has ended")
 
     # -------------------------------------------------------------------------- writing
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from depotlab._values import Value
 from depotlab.buildkit.covered import covered, without_passwords
 from depotlab.errors import ProtocolError
 
@@ -59,7 +60,7 @@ class Package(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Attestation:
+class Attestation(Value):
     """A statement about what a build made.
 
     Attributes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from depotlab._proto import control_pb2, worker_pb2
 from depotlab._rpc import Channel, RpcFailed, Status, call_once, endpoint_at
+from depotlab._values import Value
 from depotlab.buildkit.faults import from_failure
 from depotlab.errors import ProtocolError
 
@@ -19,8 +20,8 @@ __all__ = ["CONTROL", "DaemonInfo", "Worker", "daemon_info", "info", "list_worke
 CONTROL = "/moby.buildkit.v1.Control/"
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class DaemonInfo(Value):
     """What a daemon says of itself.
 
     Attributes:
@@ -36,8 +37,8 @@ class DaemonInfo:
     dockerfile_version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+@dataclass(frozen=True, slots=True, repr=False)
+class Worker(Value):
     """One worker of a daemon; the first one is the default.
 
     Attributes:
@@ -49,6 +50,9 @@ class Worker:
     id: str
     platforms: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.id[:12]}: {', '.join(self.platforms)}>"
 
 
 async def daemon_info(channel: Channel, *, timeout_s: float = 10.0) -> DaemonInfo:

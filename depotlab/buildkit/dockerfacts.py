@@ -10,8 +10,9 @@ import html
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from depotlab._values import Rows, Tabular
 from depotlab.buildkit.covered import covered_value
 from depotlab.buildkit.lintfixes import fix_for
 from depotlab.errors import ProtocolError
@@ -110,7 +111,7 @@ class LintFinding(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Outline:
+class Outline(Tabular):
     """What a target of a Dockerfile can be given.
 
     Attributes:
@@ -128,6 +129,21 @@ class Outline:
     secrets: tuple[Need, ...] = ()
     ssh: tuple[Need, ...] = ()
     caches: tuple[Need, ...] = ()
+
+    _columns: ClassVar = ("kind", "name", "value", "description", "required", "line")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each argument, secret, agent and cache mount, for tables of any kind."""
+        values: list[tuple[Any, ...]] = [
+            ("argument", one.name, one.value, one.description, False, one.line)
+            for one in self.arguments
+        ]
+        values += [
+            (kind, need.name, "", "", need.required, need.line)
+            for kind, needs in (("secret", self.secrets), ("ssh", self.ssh), ("cache", self.caches))
+            for need in needs
+        ]
+        return [dict(zip(self._columns, row, strict=True)) for row in values]
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for one in self.arguments:
@@ -156,24 +172,8 @@ class Outline:
         return _html(self._headline(), ("", "name", "value", "", "line"), self._rows())
 
 
-class _Listed(Sequence[T], Generic[T]):
+class _Listed(Rows[T], Generic[T]):
     """Values that a notebook shows as a table."""
-
-    def __init__(self, items: Iterable[T]) -> None:
-        self._items = tuple(items)
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
-    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
-        return self._items[index]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._items)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._headline()}>"
@@ -191,6 +191,12 @@ class _Listed(Sequence[T], Generic[T]):
 class Stages(_Listed[Stage]):
     """The stages of a Dockerfile, in order."""
 
+    _columns = Stage._fields
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each stage, for tables of any kind."""
+        return [stage._asdict() for stage in self]
+
     def _headline(self) -> str:
         word = "stage" if len(self) == 1 else "stages"
         return f"{len(self)} {word}: {', '.join(one.name or one.base for one in self)}"
@@ -207,6 +213,12 @@ class Stages(_Listed[Stage]):
 
 class Lint(_Listed[LintFinding]):
     """What the linter found in a Dockerfile, in the order of its lines."""
+
+    _columns = LintFinding._fields
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each finding, for tables of any kind."""
+        return [finding._asdict() for finding in self]
 
     @property
     def ok(self) -> bool:

@@ -23,6 +23,7 @@ from depotlab.errors import (
     BuildCanceled,
     ConnectionLost,
     DaemonError,
+    DaemonTooOld,
     DepotlabError,
     DockerfileError,
     ImageNotFound,
@@ -127,6 +128,10 @@ _NETWORK = re.compile(
     r"server gave HTTP response to HTTPS client|x509:|EOF$|server misbehaving"
 )
 _NO_SESSION = re.compile(r"no active session for \S+: context deadline exceeded")
+# Source: moby/buildkit `util/apicaps/caps.go`.
+_UNKNOWN_CAP = re.compile(r"unknown API capability (\S+)")
+# Source: moby/buildkit `source/http/source.go`.
+_DOWNLOAD = re.compile(r'failed to load cache key: Get "([^"]*)": (.*)', re.DOTALL)
 _NOT_THERE = re.compile(r'failed to calculate checksum of ref \S+: "([^"]+)": not found')
 
 
@@ -274,11 +279,25 @@ def _dockerfile_error(
     return DockerfileError(text[:1].upper() + text[1:], hint=hint, **common)
 
 
-def _other(text: str, common: dict[str, Any]) -> DaemonError:
+def _other(text: str, common: dict[str, Any]) -> DepotlabError:
     if missing := _NOT_THERE.search(text):
         return DaemonError(
             f"There is no {missing[1]} where the step copies it from.",
             hint="a build sees only the files of its context that no ignore rule drops, and of its stages",
+            **common,
+        )
+    if unknown := _UNKNOWN_CAP.search(text):
+        places = common["locations"]
+        return DaemonTooOld(
+            f"The daemon is too old for this build: it does not know {unknown[1]!r}.",
+            features=(unknown[1],),
+            hint="update the daemon, or build with the one that depotlab.local() starts",
+            location=places[0] if places else None,
+        )
+    if (got := _DOWNLOAD.search(text)) and _NETWORK.search(text):
+        return DaemonError(
+            f"{got[1]} could not be downloaded: {got[2]}",
+            hint="check the address, and whether the daemon's machine reaches it",
             **common,
         )
     if known := refused(text):

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
 
+from depotlab._values import Value
 from depotlab.buildkit.fileinfo import FileInfo
 from depotlab.buildkit.files import Files
 from depotlab.buildkit.shown import bytes_text, cut
@@ -24,7 +25,7 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class FileChange:
+class FileChange(Value):
     """One file that differs.
 
     Attributes:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, overload
 
 from depotlab._proto import fsutil_stat_pb2
+from depotlab._values import Tabular, Value
 from depotlab.buildkit.shown import bytes_text, cut, table_html, time_text
 
 __all__ = ["FileInfo", "FileKind", "Listing", "file_info"]
@@ -38,10 +39,11 @@ _LETTERS = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_ROWS = 200
+_COLUMNS = ("path", "kind", "mode", "uid", "gid", "size_bytes", "modified_at", "link_target")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class FileInfo:
+class FileInfo(Value):
     """One file of a state.
 
     Attributes:
@@ -104,20 +106,21 @@ class FileInfo:
 
     def row(self) -> dict[str, Any]:
         """Return the fields by name, for tables."""
-        return {
-            "path": self.path,
-            "kind": self.kind,
-            "mode": self.mode_text,
-            "uid": self.uid,
-            "gid": self.gid,
-            "size_bytes": self.size_bytes,
-            "modified_at": self.modified_at,
-            "link_target": self.link_target,
-        }
+        values = (
+            self.path,
+            self.kind,
+            self.mode_text,
+            self.uid,
+            self.gid,
+            self.size_bytes,
+            self.modified_at,
+            self.link_target,
+        )
+        return dict(zip(_COLUMNS, values, strict=True))
 
 
 # No Sequence of files for type checkers: they would call a question for a name a mistake.
-class Listing:
+class Listing(Tabular):
     """Files in order, which a notebook shows as a table.
 
     `"app.py" in listing` asks for a name, or a path when it has a slash; `listing["app.py"]` gives it. Else it is
@@ -128,6 +131,8 @@ class Listing:
         files: In the order in which they are shown.
         what: What they are called in the headline.
     """
+
+    _columns = _COLUMNS
 
     def __init__(self, path: str, files: Iterable[FileInfo], *, what: str = "in") -> None:
         self.path = path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
+from depotlab._values import Rows, Value
 from depotlab.buildkit.fileinfo import FileInfo
 from depotlab.buildkit.shown import bar, bytes_text, cut, table_html
 
@@ -18,7 +19,7 @@ _SHOWN_ROWS = 40
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class FileTree:
+class FileTree(Value):
     """A directory with what is in it, to a depth.
 
     Attributes:
@@ -114,8 +115,8 @@ def _details(node: FileTree, left: list[int], *, is_open: bool) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SizeEntry:
+@dataclass(frozen=True, slots=True, repr=False)
+class SizeEntry(Value):
     """What one file or directory takes.
 
     Attributes:
@@ -129,7 +130,7 @@ class SizeEntry:
     n_files: int
 
 
-class Sizes(Sequence[SizeEntry]):
+class Sizes(Rows[SizeEntry]):
     """What a directory takes, and of that each of its entries, the largest first.
 
     Args:
@@ -137,29 +138,33 @@ class Sizes(Sequence[SizeEntry]):
         entries: What is in it.
     """
 
+    _columns = ("path", "kind", "size_bytes", "n_files")
+
     def __init__(self, path: str, entries: Sequence[SizeEntry]) -> None:
         self.path = path
-        self._entries = tuple(sorted(entries, key=lambda e: (-e.size_bytes, e.info.path)))
-
-    @overload
-    def __getitem__(self, index: int) -> SizeEntry: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[SizeEntry, ...]: ...
-    def __getitem__(self, index: int | slice) -> SizeEntry | tuple[SizeEntry, ...]:
-        return self._entries[index]
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        super().__init__(sorted(entries, key=lambda e: (-e.size_bytes, e.info.path)))
 
     @property
     def total_bytes(self) -> int:
         """Of all regular files together."""
-        return sum(entry.size_bytes for entry in self._entries)
+        return sum(entry.size_bytes for entry in self)
 
     @property
     def n_files(self) -> int:
         """How many regular files there are, at any depth."""
-        return sum(entry.n_files for entry in self._entries)
+        return sum(entry.n_files for entry in self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each entry, for tables of any kind."""
+        return [
+            {
+                "path": entry.info.path,
+                "kind": entry.info.kind,
+                "size_bytes": entry.size_bytes,
+                "n_files": entry.n_files,
+            }
+            for entry in self
+        ]
 
     def _headline(self) -> str:
         files = "file" if self.n_files == 1 else "files"
@@ -167,14 +172,14 @@ class Sizes(Sequence[SizeEntry]):
 
     def __repr__(self) -> str:
         largest = ", ".join(
-            f"{e.info.name} {bytes_text(e.size_bytes)}" for e in self._entries[:4] if e.size_bytes
+            f"{e.info.name} {bytes_text(e.size_bytes)}" for e in self[:4] if e.size_bytes
         )
         return f"<{self._headline()}{'; ' + largest if largest else ''}>"
 
     def __str__(self) -> str:
         return "\n".join(
             f"{bytes_text(e.size_bytes):>9}  {e.info.name}{'/' if e.info.is_dir else ''}"
-            for e in self._entries
+            for e in self
         )
 
     def _repr_html_(self) -> str:
@@ -186,7 +191,7 @@ class Sizes(Sequence[SizeEntry]):
                 bar(e.size_bytes / whole),
                 str(e.n_files),
             )
-            for e in self._entries[:_SHOWN_ROWS]
+            for e in self[:_SHOWN_ROWS]
         ]
         rest = len(self) - _SHOWN_ROWS
         return table_html(

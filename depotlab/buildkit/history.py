@@ -16,7 +16,7 @@ from depotlab._rpc import Channel, RpcFailed, Status
 from depotlab.buildkit.control import CONTROL
 from depotlab.buildkit.faults import from_failure
 from depotlab.buildkit.records import STATUSES, Blob, BuildRecord, History, build_record
-from depotlab.errors import DepotlabError, ProtocolError, UsageError
+from depotlab.errors import DaemonTooOld, DepotlabError, ProtocolError, UsageError
 from depotlab.progress import Event, decode
 
 __all__ = [
@@ -150,8 +150,10 @@ async def update_record(
 
 def _no_history(failure: RpcFailed, channel: Channel) -> DepotlabError:
     if failure.status is Status.UNIMPLEMENTED:
-        return UsageError(
+        return DaemonTooOld(
             f"The daemon at {channel.endpoint.address} keeps no history of builds.",
+            needs="0.11",
+            features=("history",),
             hint="BuildKit does from 0.11 on; the one inside a Docker Engine is older",
         )
     return from_failure(failure, address=channel.endpoint.address)

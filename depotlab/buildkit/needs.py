@@ -20,7 +20,7 @@ from depotlab.buildkit.caps import (
 from depotlab.buildkit.capstable import GATEWAY, LLB, RELEASE_MARKS, known_from_the_start
 from depotlab.buildkit.control import daemon_info
 from depotlab.buildkit.spec import EPOCH_ATTR, SolveSpec
-from depotlab.errors import GraphError, UsageError
+from depotlab.errors import DaemonTooOld, GraphError, SourceLocation, UsageError
 from depotlab.llb import Definition
 
 __all__ = ["Need", "graph_needs", "refusal", "require", "spec_needs"]
@@ -128,8 +128,8 @@ async def require(
         plan: The graph that they come from, for the line of the step.
 
     Raises:
-        GraphError: A step needs a newer daemon, or one with the feature switched on; with the step's line.
-        UsageError: The same for an output, a cache or another argument.
+        DaemonTooOld: It needs a newer daemon; with the line of the step that does, if it is one.
+        UsageError: The daemon has the feature switched off.
         LinkError: The daemon had to be asked and cannot be reached.
     """
     asked = [need for need in needs if not known_from_the_start(need.cap)]
@@ -173,7 +173,10 @@ def refusal(
         hint = "build on another daemon; depotlab.local() starts one on this computer"
         if off.cap in ("mergeop", "diffop") and not state.alternative:
             hint = "a Docker Engine has it when it uses the containerd image store; or build on another daemon"
-        return _refused(off, plan, message, state.alternative or hint)
+        hint = state.alternative or hint
+        if not off.digest:
+            return UsageError(message, hint=hint)
+        return GraphError(message, hint=hint, location=_location(off, plan))
     worst = max(missing, key=lambda need: version_numbers(_release(need)))
     named = list(dict.fromkeys(_words(n) for n in missing if _release(n) == _release(worst)))
     release = _release(worst)
@@ -181,19 +184,18 @@ def refusal(
     message = (
         f"This build needs {needs} for {' and '.join(named)}; {_what_is(address, version, found)}."
     )
-    return _refused(
-        worst,
-        plan,
+    return DaemonTooOld(
         message,
-        "update the daemon, or build with the one that depotlab.local() starts",
+        needs=_short(release),
+        found=version.removeprefix("v"),
+        features=tuple(named),
+        hint="update the daemon, or build with the one that depotlab.local() starts",
+        location=_location(worst, plan),
     )
 
 
-def _refused(need: Need, plan: Definition | None, message: str, hint: str) -> UsageError:
-    if not need.digest:
-        return UsageError(message, hint=hint)
-    location = plan.locations.get(need.digest) if plan is not None else None
-    return GraphError(message, hint=hint, location=location)
+def _location(need: Need, plan: Definition | None) -> SourceLocation | None:
+    return plan.locations.get(need.digest) if plan is not None and need.digest else None
 
 
 def _what_is(address: str, version: str, found: Capabilities) -> str:

@@ -6,20 +6,36 @@ Source: moby/buildkit `api/services/control/control.proto`.
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 from depotlab._proto import control_pb2
 from depotlab._rpc import Status
+from depotlab._values import Rows, Value, cut, table_html
 from depotlab.buildkit.covered import covered
 
 __all__ = ["STATUSES", "Blob", "BuildRecord", "History", "build_record"]
 
 STATUSES = ("running", "completed", "error", "canceled")
 _SHOWN_ROWS = 50
+_COLUMNS = (
+    "ref",
+    "title",
+    "status",
+    "created_at",
+    "completed_at",
+    "duration_s",
+    "n_steps",
+    "n_cached",
+    "n_completed",
+    "n_warnings",
+    "pinned",
+    "frontend",
+    "repository",
+    "error",
+)
 
 
 class Blob(NamedTuple):
@@ -39,7 +55,7 @@ class Blob(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class BuildRecord:
+class BuildRecord(Value):
     """One build, as its daemon remembers it.
 
     Attributes:
@@ -112,7 +128,12 @@ class BuildRecord:
         return named or (context if is_git else "")
 
     def __repr__(self) -> str:
-        return f"<BuildRecord {self.ref} {self.title}: {self.status}, {self._steps()}>"
+        title = cut(self.title, 100)
+        return f"<BuildRecord {self.ref} {title}: {self.status}, {self._steps()}>"
+
+    def row(self) -> dict[str, Any]:
+        """Return what a table of builds has of it, by name."""
+        return {name: getattr(self, name) for name in _COLUMNS}
 
     def _steps(self) -> str:
         return f"{self.n_cached} of {self.n_steps} steps cached, {self.duration_s:.1f} s"
@@ -121,25 +142,22 @@ class BuildRecord:
         return _table([self], self.title)
 
 
-class History(Sequence[BuildRecord]):
+class History(Rows[BuildRecord]):
     """Builds that a daemon remembers, the newest first. A notebook shows them as a table."""
 
-    def __init__(self, records: Iterable[BuildRecord]) -> None:
-        self._records = tuple(records)
+    _columns = _COLUMNS
 
     @overload
     def __getitem__(self, index: int) -> BuildRecord: ...
     @overload
     def __getitem__(self, index: slice) -> History: ...
     def __getitem__(self, index: int | slice) -> BuildRecord | History:
-        found = self._records[index]
+        found = self._items[index]
         return History(found) if isinstance(found, tuple) else found
 
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __iter__(self) -> Iterator[BuildRecord]:
-        return iter(self._records)
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each build, for tables of any kind."""
+        return [record.row() for record in self]
 
     def _headline(self) -> str:
         counts = [
@@ -160,7 +178,7 @@ class History(Sequence[BuildRecord]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return _table(self._records, self._headline())
+        return _table(self, self._headline())
 
 
 def build_record(sent: control_pb2.BuildHistoryRecord) -> BuildRecord:
@@ -212,15 +230,12 @@ def _blob(sent: control_pb2.Descriptor) -> Blob:
 
 
 def _table(records: Sequence[BuildRecord], headline: str) -> str:
-    heads = "".join(
-        f'<th style="text-align:left">{name}</th>'
-        for name in ("began", "status", "what", "steps", "s", "ref", "")
-    )
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f'<td style="text-align:left">{html.escape(cell)}</td>'
-            for cell in (
+    rest = len(records) - _SHOWN_ROWS
+    return table_html(
+        headline,
+        ("began", "status", "what", "steps", "s", "ref", ""),
+        (
+            (
                 f"{r.created_at:%Y-%m-%d %H:%M:%S}",
                 r.status,
                 r.title,
@@ -229,13 +244,8 @@ def _table(records: Sequence[BuildRecord], headline: str) -> str:
                 r.ref,
                 "pinned" if r.pinned else "",
             )
-        )
-        + "</tr>"
-        for r in records[:_SHOWN_ROWS]
-    )
-    rest = len(records) - _SHOWN_ROWS
-    under = f"<div>and {rest} older ones</div>" if rest > 0 else ""
-    return (
-        f"<div><b>{html.escape(headline)}</b>"
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{under}</div>"
+            for r in records[:_SHOWN_ROWS]
+        ),
+        notes=[f"and {rest} older ones"] if rest > 0 else (),
+        right=frozenset({"s"}),
     )

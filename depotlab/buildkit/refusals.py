@@ -103,11 +103,6 @@ _TABLE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             f"build on another daemon; {_ENGINE}",
         ),
         (
-            r"unknown API capability (\S+)",
-            "The daemon is too old for this build: it does not know {0!r}.",
-            "update the daemon, or build with the one that depotlab.local() starts",
-        ),
-        (
             r"(?:method (\S+) not supported by the client|the session does not serve (\S+))",
             "The daemon wanted to send or ask something that this build does not serve: {0}{1}.",
             "an output to this machine needs a destination; this is a mistake of the program that asked for the build",

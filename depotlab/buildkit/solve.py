@@ -45,7 +45,7 @@ STATUS_SILENCE_S = 5.0
 """How long Status may be silent after Solve has returned. The Go client waits as long."""
 
 STATUS_NEVER_S = 0.5
-"""The same when Status has never said anything: the build was refused before it was registered."""
+"""The same when Solve has failed and Status has never said anything: the build was refused before it was registered."""
 
 LINK_SILENCE_S = 60.0
 """Silence on the session after which the link counts as dead: twelve missed health questions."""
@@ -75,7 +75,7 @@ async def solve(
         The daemon's answer by key, such as `containerimage.digest`.
 
     Raises:
-        UsageError: The daemon is too old for what the build asks for. Nothing was sent.
+        DaemonTooOld: For what the build asks for. Nothing was sent.
         DepotlabError: The build failed; what is known of the cause is in the type and the fields.
         asyncio.CancelledError: The task was cancelled; the build has been cancelled on the daemon.
     """
@@ -115,12 +115,13 @@ class _Build:
             answer = await self._wait(solving, serving, frontend)
         except BaseException as error:
             await _stop(solving, frontend)
-            await self._drain_status(status)  # what is wrong with it comes second
+            # What is wrong with it comes second.
+            await self._drain_status(status, never_s=STATUS_NEVER_S)
             if isinstance(error, RpcFailed):
                 raise self._blame(error) from error
             raise
         else:
-            trouble = await self._drain_status(status)
+            trouble = await self._drain_status(status, never_s=STATUS_SILENCE_S)
             if trouble is not None:
                 raise trouble
             self._tell_missed()
@@ -281,12 +282,19 @@ class _Build:
         events.append(BytesMoved(self.tunnel.sent_bytes, self.tunnel.received_bytes))
         self.on_events(events)
 
-    async def _drain_status(self, status: asyncio.Task[None]) -> BaseException | None:
-        """Read Status to its end, or until it has been silent for too long; return how it failed."""
+    async def _drain_status(
+        self, status: asyncio.Task[None], *, never_s: float
+    ) -> BaseException | None:
+        """Read Status to its end, or until it has been silent for too long; return how it failed.
+
+        Args:
+            status: The task that reads it.
+            never_s: How long it may be silent if it has never said anything.
+        """
         since = time.monotonic()
         while not status.done():
             heard = self.status_at_s
-            limit = STATUS_NEVER_S if heard is None else STATUS_SILENCE_S
+            limit = never_s if heard is None else STATUS_SILENCE_S
             left = max(since, heard or 0.0) + limit - time.monotonic()
             if left <= 0:
                 return None

@@ -10,11 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from depotlab._rpc import Channel, OuterCall, RpcFailed, Status, Transport
+from depotlab._rpc import (
+    Channel,
+    OuterCall,
+    RpcFailed,
+    Status,
+    TappedBytes,
+    Transport,
+    begin_telling,
+)
 from depotlab.buildkit.control import CONTROL
 from depotlab.errors import ConnectionLost
 
 __all__ = ["Tunnel", "open_session"]
+
+_SESSION_ID = "x-docker-expose-session-uuid"
 
 
 async def open_session(channel: Channel, metadata: Sequence[tuple[str, str]]) -> Tunnel:
@@ -28,26 +38,40 @@ async def open_session(channel: Channel, metadata: Sequence[tuple[str, str]]) ->
         LinkError: A connection was needed and could not be made.
     """
     endpoint = channel.endpoint
-    if endpoint.session_dialer is not None:
-        stream: OuterCall | Transport = await endpoint.session_dialer(metadata)
-    else:
+    session_id = dict(metadata).get(_SESSION_ID, "")
+    if endpoint.session_dialer is None:
         stream = await channel.open_bytes(CONTROL + "Session", metadata=metadata)
-    return Tunnel(stream, address=endpoint.address)
+        return Tunnel(stream, address=endpoint.address, session_id=session_id)
+    # It is no call there, and stands for the same one.
+    telling = begin_telling("client", CONTROL + "Session", metadata, endpoint=endpoint.address)
+    try:
+        bare = await endpoint.session_dialer(metadata)
+    except BaseException as error:
+        if telling is not None:
+            telling.broke(error)
+        raise
+    told = bare if telling is None else TappedBytes(bare, telling)
+    return Tunnel(told, address=endpoint.address, session_id=session_id)
 
 
 class Tunnel:
     """A `ByteStream` for the inner server. Made by `open_session`.
 
     Attributes:
+        address: Of the daemon.
+        session_id: Of the session.
         heard_at_s: `time.monotonic()` of the last bytes from the daemon. It asks for our health every
             five seconds, so a long silence means that the link is dead.
         sent_bytes: To the daemon so far.
         received_bytes: From the daemon so far.
     """
 
-    def __init__(self, stream: OuterCall | Transport, *, address: str) -> None:
+    def __init__(
+        self, stream: OuterCall | TappedBytes | Transport, *, address: str, session_id: str = ""
+    ) -> None:
         self._stream = stream
-        self._address = address
+        self.address = address
+        self.session_id = session_id
         self.heard_at_s = time.monotonic()
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -81,14 +105,15 @@ class Tunnel:
 
     def is_link_full(self) -> bool:
         """Whether the network holds up what was sent; False when that is not known."""
-        return isinstance(self._stream, OuterCall) and self._stream.is_link_full()
+        stream = self._stream
+        return isinstance(stream, OuterCall | TappedBytes) and stream.is_link_full()
 
     async def close(self) -> None:
         """End the session."""
         await self._stream.close()
 
     def _given_up(self, failure: RpcFailed) -> ConnectionLost:
-        address = self._address
+        address = self.address
         return ConnectionLost(
             f"The daemon at {address} gave up the session of the build: {failure.message}.",
             address=address,

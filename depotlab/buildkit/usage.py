@@ -7,17 +7,16 @@ Source: moby/buildkit `client/diskusage.go`, `cache/manager.go`.
 
 from __future__ import annotations
 
-import html
-import importlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, overload
+from typing import Any
 
 from depotlab._proto import control_pb2
 from depotlab._rpc import Channel, RpcFailed
+from depotlab._values import Rows, Value, bytes_text, table_html
 from depotlab.buildkit.control import CONTROL
 from depotlab.buildkit.faults import from_failure
 from depotlab.errors import UsageError
@@ -42,7 +41,7 @@ _TERM = re.compile(r"(?P<field>[A-Za-z0-9_.]+)(?:(?P<operator>==|!=|~=)(?P<value
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class UsageRecord:
+class UsageRecord(Value):
     """One record of a daemon's cache.
 
     Attributes:
@@ -76,31 +75,17 @@ class UsageRecord:
         state = "in use" if self.in_use else f"used {self.n_used} times"
         what = " ".join(self.description.split())
         what = what if len(what) <= 60 else what[:59] + "…"
-        return f"<{self.type or 'record'} {_bytes_text(self.size_bytes)}, {state}: {what}>"
+        return f"<{self.type or 'record'} {bytes_text(self.size_bytes)}, {state}: {what}>"
 
     def row(self) -> dict[str, Any]:
         """Return the fields by name, for tables."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-class UsageTable(Sequence[UsageRecord]):
+class UsageTable(Rows[UsageRecord]):
     """Records as a sequence that notebooks show as a table, the largest first."""
 
-    def __init__(self, records: Iterable[UsageRecord]) -> None:
-        self._records = tuple(records)
-
-    @overload
-    def __getitem__(self, index: int) -> UsageRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[UsageRecord, ...]: ...
-    def __getitem__(self, index: int | slice) -> UsageRecord | tuple[UsageRecord, ...]:
-        return self._records[index]
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __iter__(self) -> Iterator[UsageRecord]:
-        return iter(self._records)
+    _columns = tuple(field.name for field in fields(UsageRecord))
 
     @property
     def total_bytes(self) -> int:
@@ -111,25 +96,9 @@ class UsageTable(Sequence[UsageRecord]):
         """Return a dictionary for each record, for tables of any kind."""
         return [record.row() for record in self]
 
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row for each record.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError:
-            raise UsageError(
-                "to_pandas() needs pandas, which is not installed.",
-                hint="run: pip install pandas; or use .rows(), a list of dictionaries",
-            ) from None
-        columns = [field.name for field in fields(UsageRecord)]
-        return pandas.DataFrame(self.rows(), columns=columns)
-
     def _headline(self) -> str:
         records = "record" if len(self) == 1 else "records"
-        return f"{len(self)} {records}, {_bytes_text(self.total_bytes)}"
+        return f"{len(self)} {records}, {bytes_text(self.total_bytes)}"
 
     def _notes(self) -> Iterable[str]:
         return ()
@@ -139,18 +108,14 @@ class UsageTable(Sequence[UsageRecord]):
 
     def _repr_html_(self) -> str:
         largest = sorted(self, key=lambda record: (-record.size_bytes, record.id))
-        cells = "".join(_html_row(record) for record in largest[:_SHOWN_ROWS])
-        heads = "".join(
-            f'<th style="text-align:left">{name}</th>'
-            for name in ("type", "size", "state", "last used", "description")
-        )
         rest = len(largest) - _SHOWN_ROWS
         under = [f"and {rest} smaller ones"] if rest > 0 else []
-        under += self._notes()
-        lines = "".join(f"<div>{html.escape(line)}</div>" for line in under)
-        return (
-            f"<div><b>{html.escape(self._headline())}</b>"
-            f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>{lines}</div>"
+        return table_html(
+            self._headline(),
+            ("type", "size", "state", "last used", "description"),
+            map(_cells, largest[:_SHOWN_ROWS]),
+            notes=[*under, *self._notes()],
+            right=frozenset({"size"}),
         )
 
 
@@ -184,10 +149,10 @@ class DiskUsage(UsageTable):
         return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
     def _headline(self) -> str:
-        return f"{super()._headline()}, {_bytes_text(self.reclaimable_bytes)} reclaimable"
+        return f"{super()._headline()}, {bytes_text(self.reclaimable_bytes)} reclaimable"
 
     def _notes(self) -> Iterable[str]:
-        return [f"{kind}: {_bytes_text(size)}" for kind, size in self.by_type.items()]
+        return [f"{kind}: {bytes_text(size)}" for kind, size in self.by_type.items()]
 
 
 async def disk_usage(
@@ -308,7 +273,7 @@ def usage_record(sent: control_pb2.UsageRecord) -> UsageRecord:
     )
 
 
-def _html_row(record: UsageRecord) -> str:
+def _cells(record: UsageRecord) -> tuple[str, ...]:
     words: Mapping[str, bool] = {
         "in use": record.in_use,
         "shared": record.shared,
@@ -317,20 +282,10 @@ def _html_row(record: UsageRecord) -> str:
     state = ", ".join(word for word, is_so in words.items() if is_so)
     last = record.last_used_at or record.created_at
     what = " ".join(record.description.split())
-    cells = (
+    return (
         record.type,
-        _bytes_text(record.size_bytes),
+        bytes_text(record.size_bytes),
         state,
         f"{last:%Y-%m-%d %H:%M}, {record.n_used}×",
         what if len(what) <= 120 else what[:119] + "…",
     )
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-
-
-def _bytes_text(n_bytes: int) -> str:
-    value, unit = float(n_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the last unit is what is wanted
-        if value < 999.5:
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
