@@ -18,6 +18,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
+from depotlab._frames import shorten
+
 __all__ = ["Done", "Job", "Portal", "portal", "wait_awaiting", "wait_blocking"]
 
 T = TypeVar("T")
@@ -155,12 +157,17 @@ def wait_blocking(done: Done[T], *, timeout_s: float | None = None) -> T:
         TimeoutError: It is not done after `timeout_s`; the job goes on.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
-        left_s = 0.1 if deadline is None else min(0.1, deadline - time.monotonic())
-        if done.wait(max(left_s, 0.0)):
-            return done.result()
-        if deadline is not None and time.monotonic() >= deadline:
-            raise TimeoutError
+    try:
+        while True:
+            left_s = 0.1 if deadline is None else min(0.1, deadline - time.monotonic())
+            if done.wait(max(left_s, 0.0)):
+                break
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError
+    except KeyboardInterrupt as interruption:
+        shorten(interruption)
+        raise
+    return done.result()
 
 
 async def wait_awaiting(job: Job[T]) -> T:
@@ -173,7 +180,8 @@ async def wait_awaiting(job: Job[T]) -> T:
     try:
         while not waiting.done():
             await asyncio.wait([waiting], timeout=0.2)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as interruption:
+        shorten(interruption)
         if not job.done.done():
             job.cancel()
             await asyncio.wait([waiting], timeout=CANCEL_GRACE_S)

@@ -1,4 +1,4 @@
-"""Every exception that depotlab raises, by whose fault it is. Imports nothing of ours.
+"""Every exception that depotlab raises, by whose fault it is. Of ours it imports only `_frames`.
 
 A reader should learn from an error whose fault it is (`blame`), which object it concerns
 (the fields of the class) and what to try next (`hint`, one sentence). Errors survive pickling,
@@ -7,14 +7,20 @@ because notebooks send them between processes. None of them ever holds a secret.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from depotlab._frames import colored, user_lines, whole_traceback
+
 if TYPE_CHECKING:
     from depotlab._inside import Completed, FailedStep, OnOutput, Shell, Stdin, Writer
     from depotlab.buildkit import Listing
+    from depotlab.llb import Picture
+    from depotlab.progress import Snapshot
+    from depotlab.widgets import Timeline
 
 __all__ = [
     "BuildCanceled",
@@ -25,6 +31,7 @@ __all__ = [
     "ConnectionLost",
     "ContextError",
     "DaemonError",
+    "DaemonTooOld",
     "DepotlabError",
     "DockerfileError",
     "EngineError",
@@ -33,9 +40,11 @@ __all__ = [
     "ImageNotFound",
     "LinkError",
     "MissingExtra",
+    "NotRecorded",
     "PastError",
     "PathError",
     "ProtocolError",
+    "RecordingError",
     "ReferenceInvalid",
     "RegistryError",
     "SessionError",
@@ -46,7 +55,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SourceLocation:
     """A place in a file, a notebook cell or a Dockerfile that made a build step.
 
@@ -65,6 +74,14 @@ class SourceLocation:
     def __str__(self) -> str:
         return f"{self.filename}, line {self.line}"
 
+    def __repr__(self) -> str:
+        place = f"{self.filename[-120:]!r}, {self.line}, {self.end_line}"
+        return f"SourceLocation({place}{', …' if self.text else ''})"
+
+    def _repr_html_(self) -> str:
+        excerpt = html.escape(self.excerpt())
+        return f"<div>{html.escape(str(self))}<pre>{excerpt}</pre></div>"
+
     def excerpt(self, *, around: int = 3) -> str:
         """Return the marked lines with `around` lines before and after, or an empty string."""
         lines = self.text.splitlines()
@@ -80,6 +97,10 @@ class SourceLocation:
         )
 
 
+def _says(lines: Sequence[str], place: str) -> bool:
+    return any(line.strip(" :") == f"at {place}" for line in lines)
+
+
 def _place(location: SourceLocation, *, around: int) -> list[str]:
     """The lines of a message that show a place, with the source around it when that is known."""
     excerpt = location.excerpt(around=around).splitlines()
@@ -93,6 +114,9 @@ class DepotlabError(Exception):
         message: What happened, one or a few sentences.
         hint: What to try next, one sentence, or empty.
         blame: Whose fault it is: usage, link, protocol, daemon, session, computer, engine or cancel.
+
+    Cure:
+        Read the hint below the message. `.blame` says where to look, the attributes say at what.
     """
 
     blame: ClassVar[str] = "unknown"
@@ -112,8 +136,25 @@ class DepotlabError(Exception):
         return _rebuild, (type(self), self.message, fields)
 
     def _render_traceback_(self) -> list[str]:
-        """IPython asks this instead of printing frames of ours. Source: IPython `showtraceback`."""
-        return [f"{type(self).__name__}: {self}", *self._noted()]
+        """IPython asks this instead of printing frames of ours; `%tb Plain` prints them.
+
+        Source: IPython `showtraceback`.
+        """
+        # In one piece: what IPython joins lines with depends on its mode.
+        return whole_traceback(self) or ["\n".join(colored(self._lines()))]
+
+    def _lines(self) -> list[str]:
+        """What a notebook shows: the message, where the user's code was, and what else `str` says; the hint is last."""
+        lines = f"{type(self).__name__}: {self._text()}".splitlines()
+        after = len(self.message.splitlines()) or 1
+        places = [place for place in user_lines(self.__traceback__) if not _says(lines, place)]
+        last = next((n for n, line in enumerate(lines) if line.startswith("  hint: ")), len(lines))
+        where = [f"  in {place}" for place in places]
+        return [*lines[:after], *where, *lines[after:last], *self._noted(), *lines[last:]]
+
+    def _text(self) -> str:
+        """What a notebook shows of `str`."""
+        return str(self)
 
     def _noted(self) -> list[str]:
         """What was noted on the way here: Python shows it, and so do we."""
@@ -132,7 +173,11 @@ def _rebuild(kind: type[DepotlabError], message: str, fields: Mapping[str, Any])
 
 
 class UsageError(DepotlabError, ValueError):
-    """A call that cannot work as it is written. Raised before anything is sent."""
+    """A call that cannot work as it is written. Raised before anything is sent.
+
+    Cure:
+        Change the call as the hint says; the message names the argument and what it may be.
+    """
 
     blame = "usage"
 
@@ -142,6 +187,10 @@ class GraphError(UsageError):
 
     Attributes:
         location: The call that made the piece, when known.
+
+    Cure:
+        Go to the line that the message shows, which made the piece. `state.explain()` shows what came before
+        it.
     """
 
     def __init__(
@@ -159,11 +208,43 @@ class GraphError(UsageError):
         return "\n".join(lines)
 
 
+class DaemonTooOld(GraphError):
+    """A build or a call that needs a newer daemon than the one that is there. Nothing was built.
+
+    Attributes:
+        needs: The release of BuildKit that has it, such as `0.10`; empty when nobody knows.
+        found: The daemon's version, such as `0.8.3`; empty when it does not say.
+        features: What is asked for and missing, such as `llb.merge()`.
+
+    Cure:
+        Use a daemon of the release that the message names, or newer: update the one that is there, or build
+        with `depotlab.local()`, which brings its own. Or leave out what `.features` lists.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        needs: str = "",
+        found: str = "",
+        features: tuple[str, ...] = (),
+        hint: str = "",
+        location: SourceLocation | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, location=location)
+        self.needs = needs
+        self.found = found
+        self.features = features
+
+
 class ReferenceInvalid(UsageError):
     """A malformed or reserved image name, tag or digest.
 
     Attributes:
         ref: The name as it was given.
+
+    Cure:
+        Write the name as `host/path:tag` or `host/path@sha256:…`; the host may be left out for Docker Hub.
     """
 
     def __init__(self, message: str, *, ref: str, hint: str = "") -> None:
@@ -176,6 +257,10 @@ class ContextError(UsageError):
 
     Attributes:
         path: What was looked for.
+
+    Cure:
+        Check the path, which is taken from the working directory of this process (`os.getcwd()`).
+        `depotlab.context(...).preview()` shows what is there and what an ignore file drops.
     """
 
     def __init__(self, message: str, *, path: str, hint: str = "") -> None:
@@ -188,6 +273,9 @@ class MissingExtra(UsageError, ImportError):
 
     Attributes:
         extra: The name to install, as in `pip install 'depotlab[EXTRA]'`.
+
+    Cure:
+        Run the `pip install` of the hint, then restart the kernel.
     """
 
     def __init__(self, feature: str, *, extra: str) -> None:
@@ -206,6 +294,10 @@ class LinkError(DepotlabError):
 
     Attributes:
         address: Where the daemon was expected, such as `unix:///run/buildkit/buildkitd.sock`.
+
+    Cure:
+        See whether the daemon runs and where it listens. `depotlab doctor` looks for the usual causes on this
+        computer.
     """
 
     blame = "link"
@@ -216,15 +308,30 @@ class LinkError(DepotlabError):
 
 
 class Unreachable(LinkError):
-    """Nothing answered at the address, or it refused us (no permission, wrong certificate)."""
+    """Nothing answered at the address, or it refused us (no permission, wrong certificate).
+
+    Cure:
+        Check the address, that the daemon runs, and that this user may connect: a unix socket needs the
+        rights of its group, TCP the right certificates (`tls=`). `depotlab.local()` needs no daemon.
+    """
 
 
 class ConnectionLost(LinkError):
-    """The daemon went away in the middle of a build. What it did is kept in its cache."""
+    """The daemon went away in the middle of a build. What it did is kept in its cache.
+
+    Cure:
+        Build again: finished steps come from the cache. If it happens again, look at the daemon's log
+        (`depotlab engine logs` for the embedded one); memory is the usual reason for a daemon that ends.
+    """
 
 
 class ProtocolError(DepotlabError):
-    """The peer said something that its protocol does not allow, or that we do not know."""
+    """The peer said something that its protocol does not allow, or that we do not know.
+
+    Cure:
+        Update depotlab or the daemon, whichever is older. Something between the two that changes HTTP/2 (a
+        proxy) does this as well. Otherwise report it with the message.
+    """
 
     blame = "protocol"
 
@@ -239,6 +346,9 @@ class DaemonError(DepotlabError):
         code: The gRPC status code by name, such as `UNKNOWN` or `NOT_FOUND`.
         locations: Places in sources that the daemon blames, most important first.
         vertex: Digest of the step it concerns, or empty.
+
+    Cure:
+        Read the daemon's own words in the message, and the place that `locations` names.
     """
 
     blame = "daemon"
@@ -279,6 +389,11 @@ class StepFailed(DaemonError):
         exit_code: As the process returned it, 1 to 255.
         log_tail: The last lines of its output, decoded, oldest first.
         cell: File or notebook cell and line that called `run()`, or the Dockerfile line, when known.
+
+    Cure:
+        Read `.log_tail`, or all of it in the log of the step. Look at what the command left with `.ls()` and
+        `.read()`, try it again with `.run()`, or go in with `.shell()`. Exit code 127 is a program that is
+        not there, 137 mostly a lack of memory.
     """
 
     def __init__(
@@ -389,6 +504,40 @@ class StepFailed(DaemonError):
         options = {"env": env, "cwd": cwd, "user": user, "before": before, "height_px": height_px}
         return self._look().shell(command, options)
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """What all steps of the build came to.
+
+        Raises:
+            UsageError: The error was copied, or comes from another process.
+        """
+        return self._look().snapshot
+
+    @property
+    def timeline(self) -> Timeline:
+        """When the builder worked on each step, up to the failure; see `BuildResult.timeline`.
+
+        Raises:
+            UsageError: The error was copied, or comes from another process.
+        """
+        return self._look().timeline
+
+    def view(self) -> None:
+        """Show the build again, to be read and clicked; see `BuildResult.view`.
+
+        Raises:
+            UsageError: The error was copied, or comes from another process.
+        """
+        self._look().view()
+
+    def graph(self) -> Picture:
+        """Return the steps of the build as a picture, each coloured by what became of it.
+
+        Raises:
+            UsageError: The error was copied, or comes from another process.
+        """
+        return self._look().graph()
+
     def _look(self) -> FailedStep:
         looker = type(self)._looker  # noqa: SLF001 - its own class
         if looker is None:
@@ -401,20 +550,20 @@ class StepFailed(DaemonError):
     def __str__(self) -> str:
         return self._with_output(20)
 
-    def _render_traceback_(self) -> list[str]:
+    def _text(self) -> str:
         """Less output than `str`: in a notebook the view above shows it."""
-        return [f"{type(self).__name__}: {self._with_output(5)}", *self._noted()]
+        return self._with_output(5)
 
     def _with_output(self, n_lines: int) -> str:
-        text = super().__str__()
-        if not self.log_tail:
-            return text
-        tail = "\n".join(f"    {line}" for line in self.log_tail[-n_lines:])
-        return f"{text}\n  last lines of its output:\n{tail}"
+        return _with_tail(super().__str__(), self.log_tail[-n_lines:])
 
 
 class DockerfileError(DaemonError):
-    """A Dockerfile that the frontend could not parse or use; `locations` has the line."""
+    """A Dockerfile that the frontend could not parse or use; `locations` has the line.
+
+    Cure:
+        Correct the line that the message shows; `bk.lint(dockerfile)` finds more of them without a build.
+    """
 
 
 class ImageNotFound(DaemonError):
@@ -422,6 +571,10 @@ class ImageNotFound(DaemonError):
 
     Attributes:
         ref: The image as the daemon named it.
+
+    Cure:
+        Check the spelling and the tag. A private image looks the same as one that is not there: log in
+        (`auth=`, or `docker login`). With no network only images of the embedded registry are there.
     """
 
     def __init__(self, message: str, *, ref: str, **fields: Any) -> None:
@@ -434,6 +587,10 @@ class RegistryError(DaemonError):
 
     Attributes:
         host: The registry, such as `ghcr.io`, when the message names it.
+
+    Cure:
+        Log in to `.host` with `auth={host: (user, password)}` or `docker login`, and check that the account
+        may push there. When a limit of pulls is the reason, a login raises it.
     """
 
     def __init__(self, message: str, *, host: str = "", **fields: Any) -> None:
@@ -447,6 +604,10 @@ class BuildsFailed(DepotlabError):
     Attributes:
         errors: What each of them failed with, by name, in the order in which they did.
         results: Of those that succeeded, by name.
+
+    Cure:
+        Look at `.errors`, each of which has its own cure. With `keep_going=True` the others are built all the
+        same; `.results` has those that were done.
     """
 
     blame = "daemon"
@@ -469,13 +630,20 @@ class SessionError(DepotlabError):
 
     Attributes:
         path: The file or directory it concerns, or empty.
+        written: Outputs of the same build that are in place all the same, in their order.
+
+    Cure:
+        Look at `.path`: see that it can be read, or that there is room to write it, and build again.
     """
 
     blame = "session"
 
-    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, path: str = "", written: tuple[str, ...] = (), hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.path = path
+        self.written = written
 
 
 class PastError(DepotlabError):
@@ -483,6 +651,10 @@ class PastError(DepotlabError):
 
     Attributes:
         path: The file that they are kept in.
+
+    Cure:
+        See whether `.path` can be written, or delete it: only comparisons with earlier builds are lost.
+        `DEPOTLAB_PAST=off` keeps nothing.
     """
 
     blame = "computer"
@@ -492,8 +664,67 @@ class PastError(DepotlabError):
         self.path = path
 
 
+class RecordingError(DepotlabError):
+    """A recording cannot be read or written.
+
+    Attributes:
+        path: Of its file.
+
+    Cure:
+        See that `.path` is there, can be read or written, and is whole; a recording that was cut off or made
+        by a newer depotlab has to be made again.
+    """
+
+    blame = "computer"
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class NotRecorded(DepotlabError):
+    """Something was asked of a recording that was not asked when it was made, so that it has no answer.
+
+    Attributes:
+        asked: What was asked, in a few words.
+        nearest: What was recorded that comes nearest, the nearest first, and how it differs.
+        path: The file of the recording.
+
+    Cure:
+        Ask for one of `.nearest`, or build live: `depotlab.local()` takes the same code. Or record again,
+        with what is missing.
+    """
+
+    blame = "usage"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        asked: str = "",
+        nearest: tuple[str, ...] = (),
+        path: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.asked = asked
+        self.nearest = nearest
+        self.path = path
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if not self.nearest:
+            return text
+        return f"{text}\n  what was recorded:\n" + "\n".join(f"    {one}" for one in self.nearest)
+
+
 class BuildCanceled(DepotlabError):
-    """The build was cancelled, by the user or by the daemon."""
+    """The build was cancelled, by the user or by the daemon.
+
+    Cure:
+        Build again when you want to; what was finished is in the cache. If nobody cancelled it, the daemon
+        was stopped.
+    """
 
     blame = "cancel"
 
@@ -503,6 +734,10 @@ class BuildTimeout(DepotlabError, TimeoutError):
 
     Attributes:
         timeout_s: The limit that was passed, in seconds.
+
+    Cure:
+        Allow more time with `timeout_s=`, or find the step that takes it: `.logs()` and the view show which
+        one ran. Finished steps are in the cache.
     """
 
     blame = "cancel"
@@ -520,6 +755,10 @@ class PathError(DepotlabError):
 
     Attributes:
         path: The path in the state, absolute.
+
+    Cure:
+        Use the verb for what is there (`ls` for a directory, `read` for a file); `bk.stat(target, path)` says
+        what it is.
     """
 
     blame = "usage"
@@ -534,6 +773,10 @@ class FileMissing(PathError, FileNotFoundError):
 
     Attributes:
         near: Paths that are there and have similar names, the most similar first.
+
+    Cure:
+        Take one of `.near`, or look with `bk.tree(target)` or `bk.find(target, name)`. Relative paths start
+        in the working directory of the image.
     """
 
     def __init__(
@@ -554,6 +797,10 @@ class CommandFailed(DepotlabError):
         exit_code: 1 to 255 as it returned it; 127 when there is no such program, 126 when it cannot be run, and
             125 when its container could not be started.
         output_tail: The last lines that it wrote, oldest first.
+
+    Cure:
+        Read `.output_tail`. 127 means that the image has no such program, or no shell: give an argv as a
+        list. Without `check=True` an exit code is a value and no error.
     """
 
     blame = "usage"
@@ -583,6 +830,10 @@ class CommandTimeout(DepotlabError, TimeoutError):
         command: Its argv.
         timeout_s: The limit that was passed, in seconds.
         output_tail: The last lines that it wrote, oldest first.
+
+    Cure:
+        Allow more with `timeout_s=`, or see in `.output_tail` what it waited for; a command that asks needs
+        `stdin=` or `bk.shell`.
     """
 
     blame = "cancel"
@@ -605,10 +856,13 @@ class CommandTimeout(DepotlabError, TimeoutError):
         return _with_tail(super().__str__(), self.output_tail)
 
 
-def _with_tail(text: str, lines: tuple[str, ...]) -> str:
+def _with_tail(text: str, lines: tuple[str, ...], *, of: str = "output") -> str:
+    """Put the last lines of an output before the hint, which ends every message."""
     if not lines:
         return text
-    return f"{text}\n  last lines of its output:\n" + "\n".join(f"    {line}" for line in lines)
+    text, hint, said = text.partition("\n  hint: ")
+    tail = "\n".join(f"    {line}" for line in lines)
+    return f"{text}\n  last lines of its {of}:\n{tail}{hint}{said}"
 
 
 # ----------------------------------------------------------------------- the engine on this computer
@@ -619,6 +873,10 @@ class EngineError(DepotlabError):
 
     Attributes:
         log_tail: The last lines of the engine's log, oldest first, when there is one.
+
+    Cure:
+        Run `depotlab doctor`: it names what this computer lacks and the command that brings it. The end of
+        the engine's log is in `.log_tail`.
     """
 
     blame = "engine"
@@ -628,7 +886,8 @@ class EngineError(DepotlabError):
         self.log_tail = log_tail
 
     def __str__(self) -> str:
-        text = super().__str__()
-        if not self.log_tail:
-            return text
-        return text + "\n  last lines of its log:\n" + "\n".join(f"    {x}" for x in self.log_tail)
+        return _with_tail(super().__str__(), self.log_tail, of="log")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,3 +4,7 @@
 from depotlab.llb._mount import bind, cache, secret, ssh, tmpfs
 
 __all__ = ["bind", "cache", "secret", "ssh", "tmpfs"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -175,6 +175,9 @@ def user(name: str, *, uid: int = 1000, home: GuestPath | None = None) -> Recipe
         uid: Its number, and that of its group. Must be free.
         home: `/home/NAME` if not given.
 
+    Raises:
+        GraphError: `name` is no name of a user.
+
     Example:
         >>> from depotlab import llb, recipes
         >>> llb.image("busybox").pipe(recipes.user("app")).image_config().user
@@ -196,3 +199,7 @@ def _words(recipe: str, given: Iterable[str]) -> str:
     if not words:
         raise GraphError(f"{recipe}() installs nothing.", hint=f"write {recipe}('a-package')")
     return words
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from depotlab._contexts.survey import Count
+from depotlab._values import Value
 
 __all__ = ["Advisor", "Finding", "rule_for", "rules_text", "shown"]
 
@@ -65,8 +66,8 @@ _CONTENT = {name: re.compile(expression) for name, expression in _BY_CONTENT.ite
 _ACCOUNT = re.compile(rb"(service[-_]?account|credential).*\.json")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+@dataclass(frozen=True, slots=True, repr=False)
+class Finding(Value):
     """Something that is sent, and hardly meant to be.
 
     Attributes:

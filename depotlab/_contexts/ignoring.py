@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depotlab._transfer import BadPattern, IgnoreRule, TreeFilter, listed_rules, read_rules
+from depotlab._values import Value
 from depotlab.errors import ContextError, UsageError
 
 __all__ = ["DOCKERIGNORE", "Choice", "choose", "filter_of", "malformed", "rules_in"]
@@ -24,8 +25,8 @@ DOCKERIGNORE = ".dockerignore"
 _MAX_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+@dataclass(frozen=True, slots=True, repr=False)
+class Choice(Value):
     """What of a context is offered.
 
     Attributes:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from depotlab._contexts.ignoring import Choice
 from depotlab._transfer import HostTree, MemoryTree
+from depotlab._values import Value
 from depotlab.errors import UsageError
 from depotlab.llb import State
 
 __all__ = ["Directory", "File", "Files", "Graph", "Image", "OciImage"]
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+@dataclass(frozen=True, slots=True, repr=False)
+class File(Value):
     """A file that is given as a value, where its permissions matter.
 
     Attributes:
@@ -47,8 +48,8 @@ class File:
         return self.content.encode() if isinstance(self.content, str) else self.content
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+@dataclass(frozen=True, slots=True, repr=False)
+class Directory(Value):
     """A directory on this machine.
 
     Attributes:
@@ -71,8 +72,8 @@ class Directory:
         return HostTree(self.host_path, offered=self.choice.filter())
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+@dataclass(frozen=True, slots=True, repr=False)
+class Files(Value):
     """Files given as values.
 
     Attributes:
@@ -100,8 +101,8 @@ class Files:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+@dataclass(frozen=True, slots=True, repr=False)
+class Graph(Value):
     """The result of a graph.
 
     Attributes:
@@ -114,8 +115,8 @@ class Graph:
         return repr(self.state)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+@dataclass(frozen=True, slots=True, repr=False)
+class Image(Value):
     """The files of an image.
 
     Attributes:
@@ -128,8 +129,8 @@ class Image:
         return self.ref
 
 
-@dataclass(frozen=True, slots=True)
-class OciImage:
+@dataclass(frozen=True, slots=True, repr=False)
+class OciImage(Value):
     """The files of an image in an OCI layout on this machine.
 
     Attributes:

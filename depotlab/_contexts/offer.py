@@ -14,6 +14,7 @@ from pathlib import Path
 from depotlab._contexts.ignoring import DOCKERIGNORE, filter_of, malformed, rules_in
 from depotlab._contexts.kinds import Directory, Files
 from depotlab._transfer import BadPattern, IgnoreRule, TreeFilter
+from depotlab._values import Value
 from depotlab.errors import ContextError
 
 __all__ = ["Decision", "Offer", "OwnRules", "offer_of", "read_inside"]
@@ -32,8 +33,8 @@ class OwnRules:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+@dataclass(frozen=True, slots=True, repr=False)
+class Decision(Value):
     """What becomes of a path, and because of what.
 
     Attributes:

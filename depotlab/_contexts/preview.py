@@ -19,6 +19,7 @@ from depotlab._contexts.tar import Tar
 from depotlab._contexts.tarlist import members
 from depotlab._contexts.why import Why, explain
 from depotlab._transfer import BadPattern, IgnoreRule, is_requestable
+from depotlab._values import Value
 from depotlab.errors import ContextError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class ContextFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Preview:
+class Preview(Value):
     """What would be sent of a context. Made by `Context.preview` and `Dockerfile.preview`.
 
     Attributes:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = ["Git", "Http", "is_remote", "remote"]
@@ -35,8 +36,8 @@ _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _FORGES = ("github.com", "gitlab.com", "codeberg.org", "bitbucket.org")
 
 
-@dataclass(frozen=True, slots=True)
-class Git:
+@dataclass(frozen=True, slots=True, repr=False)
+class Git(Value):
     """A git repository.
 
     Attributes:
@@ -65,8 +66,8 @@ class Git:
         return self.url
 
 
-@dataclass(frozen=True, slots=True)
-class Http:
+@dataclass(frozen=True, slots=True, repr=False)
+class Http(Value):
     """A download.
 
     Attributes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from depotlab._contexts.advice import shown
 from depotlab._contexts.survey import Branch, Count
+from depotlab._values import bytes_text
 
 __all__ = ["Row", "bytes_text", "count_text", "files_text", "to_rows"]
 
@@ -130,13 +131,3 @@ def count_text(count: Count) -> str:
     if not count.n_files:
         return directories if n_dirs else "nothing"
     return files_text(count.n_files) + (f" in {directories}" if n_dirs else "")
-
-
-def bytes_text(n_bytes: int) -> str:
-    """Return a size in decimal units: `0 B`, `9.8 kB`, `120 MB`."""
-    value, unit = float(n_bytes), "B"
-    for bigger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, bigger
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"

@@ -11,6 +11,8 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from depotlab._values import Value
+
 __all__ = ["Branch", "Count", "Survey"]
 
 _N_FILES = 10  # of those that are sent, in each directory
@@ -22,8 +24,8 @@ _N_BIGGEST = 12
 _NEARLY_ALL = 0.9
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+@dataclass(frozen=True, slots=True, repr=False)
+class Count(Value):
     """How much there is of something.
 
     Attributes:
@@ -44,8 +46,8 @@ class Count:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+@dataclass(frozen=True, slots=True, repr=False)
+class Branch(Value):
     """A file, or a directory with the biggest things in it.
 
     Attributes:

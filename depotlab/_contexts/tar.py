@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from depotlab._contexts.zstd import ZSTD_MAGIC, ZstdDamaged, ZstdReader
+from depotlab._values import Value
 from depotlab.errors import ContextError, UsageError
 
 try:
@@ -52,8 +53,8 @@ _OTHERS = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tar:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Tar(Value):
     """An archive. Calling it reads it from the start: that is what the session's upload service does.
 
     Attributes:

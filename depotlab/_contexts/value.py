@@ -22,6 +22,7 @@ from depotlab._contexts.remote import Git, Http, is_remote, remote
 from depotlab._contexts.tar import Tar
 from depotlab._oci import oci_store
 from depotlab._transfer import MemoryTree
+from depotlab._values import Value
 from depotlab.errors import ContextError, ReferenceInvalid, UsageError
 from depotlab.llb import State, parse_reference
 
@@ -58,8 +59,8 @@ _KINDS: Mapping[type[Any], Kind] = {
 _OCI_REF = re.compile(r"(?P<path>.*?)(?:@(?P<digest>[a-z0-9]+:[0-9a-fA-F]+)|:(?P<tag>[^/:@]+))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+@dataclass(frozen=True, slots=True, repr=False)
+class Context(Value):
     """Where the files of a build come from. Make one with `depotlab.context`.
 
     Attributes:

@@ -15,13 +15,14 @@ from depotlab._contexts.offer import Decision, Offer
 from depotlab._contexts.tar import Tar
 from depotlab._contexts.tarlist import members
 from depotlab._transfer import IgnoreRule, TreeFilter
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = ["Why", "explain"]
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+@dataclass(frozen=True, slots=True, repr=False)
+class Why(Value):
     """Whether a path is sent, and because of what. True if it is.
 
     Attributes:

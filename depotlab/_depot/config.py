@@ -28,6 +28,7 @@ from depotlab._depot.connect import Connect
 from depotlab._depot.errors import NoToken
 from depotlab._depot.flatyaml import NotFlat, read_flat
 from depotlab._depot.oidc import PROVIDERS, Provider
+from depotlab._values import Value
 from depotlab.errors import ContextError, UsageError
 
 __all__ = ["DepotConfig", "Setting", "config_file", "find_config"]
@@ -36,8 +37,8 @@ _PROJECT_FILES = ("depot.json", "depot.yml", "depot.yaml")
 _MASK = "•••"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+@dataclass(frozen=True, slots=True, repr=False)
+class Setting(Value):
     """A value, and where it was found.
 
     Attributes:
@@ -49,6 +50,10 @@ class Setting:
     value: str = field(default="", repr=False)
     source: str = ""
     secret: bool = False
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "value", self.shown
+        yield "source", self.source
 
     @property
     def shown(self) -> str:
@@ -63,7 +68,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DepotConfig:
+class DepotConfig(Value):
     """What a build on Depot would use. A notebook shows it as a table; the token is never shown.
 
     Attributes:
@@ -111,6 +116,10 @@ class DepotConfig:
         return Connect(self.base_url.value, token=self.require_token(), timeout_s=timeout_s)
 
     def __repr__(self) -> str:
+        found = [f"{name} from {s.source}" for name, s in self.settings() if s]
+        return f"<DepotConfig {', '.join(found) or 'nothing found'}>"
+
+    def __str__(self) -> str:
         rows = [(name, s.shown or "-", s.source or "not found") for name, s in self.settings()]
         widths = [max(len(row[n]) for row in rows) for n in range(2)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows]

@@ -42,6 +42,9 @@ class DepotError(DepotlabError):
         server_message: The server's own words, or empty.
         http_status: Of the answer, or 0 if there was none.
         retry_after_s: How long the server asks to wait, in seconds, or None.
+
+    Cure:
+        Read the server's words in the message. If it stays, report it with `.method` and `.code`.
     """
 
     blame = "depot"
@@ -66,51 +69,103 @@ class DepotError(DepotlabError):
 
 
 class Unauthenticated(DepotError):
-    """There is no token, or the server does not know it (any more)."""
+    """There is no token, or the server does not know it (any more).
+
+    Cure:
+        Run `depotlab login`, or set `DEPOT_TOKEN`. `depotlab.depot_config()` says which token was used and
+        where it was found.
+    """
 
 
 class PermissionDenied(DepotError):
-    """The token is known, and may not do this."""
+    """The token is known, and may not do this.
+
+    Cure:
+        Use a token of the organization that owns the project; `depotlab.depot_config()` says where yours is
+        from. A project's token cannot do what is the organization's.
+    """
 
 
 class NotFound(DepotError):
-    """There is no such project, build, token or image, or the token may not see it."""
+    """There is no such project, build, token or image, or the token may not see it.
+
+    Cure:
+        Check the id, and that the token is of the organization that owns it: `api.projects.list()` shows what
+        it may see.
+    """
 
 
 class InvalidRequest(DepotError):
-    """The server does not accept the request as it is: an argument, or the state of what it is about."""
+    """The server does not accept the request as it is: an argument, or the state of what it is about.
+
+    Cure:
+        Change what the server's message names: the argument, or what has to be done first.
+    """
 
 
 class ResourceExhausted(DepotError):
-    """A quota is used up, or there were too many calls; `retry_after_s` says which, when it is known."""
+    """A quota is used up, or there were too many calls; `retry_after_s` says which, when it is known.
+
+    Cure:
+        Wait as long as `.retry_after_s` says, make fewer calls at once, or raise the limit of the plan.
+    """
 
 
 class Unavailable(DepotError):
-    """The API could not be reached, or said that it is down. Whether the call was obeyed is not known."""
+    """The API could not be reached, or said that it is down. Whether the call was obeyed is not known.
+
+    Cure:
+        Try again. If it stays, look at status.depot.dev, and at `DEPOT_API_URL` and the proxy's variables
+        here. Before repeating what creates something, list what is there.
+    """
 
 
 class TlsFailed(Unavailable):
-    """The API's certificate is not trusted, or what answers does not speak TLS. Trying again does not help."""
+    """The API's certificate is not trusted, or what answers does not speak TLS. Trying again does not help.
+
+    Cure:
+        Check the address. An API with a certificate of your own needs `SSL_CERT_FILE`; a proxy that opens TLS
+        needs its authority there too.
+    """
 
     blame = "link"
 
 
 class DeadlineExceeded(DepotError, TimeoutError):
-    """There was no answer in the time that the call was given."""
+    """There was no answer in the time that the call was given.
+
+    Cure:
+        Try again, or allow more with `timeout_s=`.
+    """
 
 
 class BadReply(DepotError, ProtocolError):
-    """What came back is not what the protocol allows: malformed, cut short, or too large."""
+    """What came back is not what the protocol allows: malformed, cut short, or too large.
+
+    Cure:
+        See whether something between this computer and the API answers in its place, such as a proxy's login
+        page. Otherwise report it with the message.
+    """
 
     blame = "protocol"
 
 
 class IdentityFailed(DepotError):
-    """The CI system did not give the identity token that it offers."""
+    """The CI system did not give the identity token that it offers.
+
+    Cure:
+        Give the job the right to ask for an identity (in GitHub Actions `permissions: id-token: write`), or
+        set `DEPOT_TOKEN`.
+    """
 
 
 class NoToken(UsageError):
-    """No token was found anywhere. The message says the three ways to get one."""
+    """No token was found anywhere. The message says the three ways to get one.
+
+    Cure:
+        Run `depotlab login`, set `DEPOT_TOKEN`, or pass `token=`; in CI, add a trust policy to the project.
+        `depotlab.depot(local=True)` needs none.
+    """
 
     def __init__(self, message: str = "There is no token for Depot.", *, hint: str = "") -> None:
         super().__init__(message, hint=hint or WAYS_IN)

@@ -19,13 +19,14 @@ from depotlab._depot.reading import moment_in
 from depotlab._proto import depot_build_pb2 as build
 from depotlab._proto import depot_cli_pb2 as cli
 from depotlab._session import Credentials, keep_login
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = ["Images", "PullInfo", "PullToken", "SavedImage"]
 
 
-@dataclass(frozen=True, slots=True)
-class SavedImage:
+@dataclass(frozen=True, slots=True, repr=False)
+class SavedImage(Value):
     """An image in a project's registry.
 
     Attributes:
@@ -41,8 +42,8 @@ class SavedImage:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class PullInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class PullInfo(Value):
     """How the image of a build is pulled.
 
     Attributes:
@@ -98,8 +99,8 @@ class PullInfo:
         return f"{self.reference}-{target}"
 
 
-@dataclass(frozen=True, slots=True)
-class PullToken:
+@dataclass(frozen=True, slots=True, repr=False)
+class PullToken(Value):
     """A token that pulls and does nothing else, for a while.
 
     Attributes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from depotlab._depot.tables import Table, table
-from depotlab.errors import UsageError
+from depotlab._values import Tabular, data_frame
 
 __all__ = ["Listed", "Listing", "counted"]
 
@@ -15,7 +14,7 @@ ItemT = TypeVar("ItemT")
 _SHOWN_ROWS = 30
 
 
-class Listed(Generic[ItemT]):
+class Listed(Tabular, Generic[ItemT]):
     """How a list shows itself. For a class that is a sequence."""
 
     def _items(self) -> tuple[ItemT, ...]:
@@ -33,23 +32,19 @@ class Listed(Generic[ItemT]):
         """
         return table(self._items(), columns=columns)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each value, for tables of any kind; secrets are not in it."""
+        items = self._items()
+        columns = table(items).columns
+        return [{name: getattr(item, name) for name in columns} for item in items]
+
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row for each value; secrets are no column of it.
 
         Raises:
             UsageError: pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError:
-            raise UsageError(
-                "to_pandas() needs pandas, which is not installed.",
-                hint="run: pip install pandas; or use .table()",
-            ) from None
-        items = self._items()
-        columns = table(items).columns
-        rows = [[getattr(item, name) for name in columns] for item in items]
-        return pandas.DataFrame(rows, columns=list(columns))
+        return data_frame(self.rows(), table(self._items()).columns)
 
     def __repr__(self) -> str:
         return f"<{self._headline()}>"

@@ -25,6 +25,7 @@ from depotlab._depot.flatyaml import NotFlat, read_flat
 from depotlab._depot.values import Organization, read_organization
 from depotlab._proto import depot_clibeta_pb2 as beta
 from depotlab._proto import depot_core_pb2 as core
+from depotlab._values import Value
 from depotlab.errors import ContextError, UsageError
 
 __all__ = ["Login", "LoginBegun", "begin_login", "login", "logout", "write_login"]
@@ -34,8 +35,8 @@ _OURS = re.compile(r"""["']?(?:api_token|org_id)["']?\s*:""")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+@dataclass(frozen=True, slots=True, repr=False)
+class Login(Value):
     """A login that was made. The token is in the file, and nowhere else.
 
     Attributes:

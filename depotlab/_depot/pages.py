@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from depotlab._depot.errors import BadReply
 from depotlab._depot.listing import Listing
+from depotlab._values import Value
 
 __all__ = ["Pages", "Reading"]
 
@@ -47,7 +48,7 @@ class Reading(Generic[ItemT]):
         return items
 
 
-class Pages(Generic[ItemT]):
+class Pages(Value, Generic[ItemT]):
     """A list that is fetched while it is read; awaited, it is all of it.
 
     Each `async for` begins anew. Nothing is asked before the first item is wanted.

@@ -12,12 +12,13 @@ from depotlab._depot.connect import Connect
 from depotlab._depot.pages import Pages
 from depotlab._depot.reading import moment_in
 from depotlab._proto import depot_build_pb2 as build
+from depotlab._values import Value
 
 __all__ = ["BuildStep", "StepLog", "list_logs", "list_steps"]
 
 
-@dataclass(frozen=True, slots=True)
-class BuildStep:
+@dataclass(frozen=True, slots=True, repr=False)
+class BuildStep(Value):
     """One step of a build.
 
     Attributes:
@@ -46,8 +47,8 @@ class BuildStep:
         return (self.completed_at - self.started_at).total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
-class StepLog:
+@dataclass(frozen=True, slots=True, repr=False)
+class StepLog(Value):
     """A piece of what a step wrote.
 
     Attributes:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from depotlab._depot.values import CachePolicy
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = ["Table", "table"]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Table(Value):
     """Rows of texts.
 
     Attributes:

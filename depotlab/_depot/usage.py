@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from depotlab._depot import methods
@@ -16,10 +16,12 @@ from depotlab._depot.arguments import (
     timestamp,
 )
 from depotlab._depot.connect import Connect
+from depotlab._depot.listing import Listing
 from depotlab._depot.pages import Pages
 from depotlab._depot.reading import moment_in
 from depotlab._depot.tables import Table, table
 from depotlab._proto import depot_core_pb2 as core
+from depotlab._values import Value
 
 __all__ = [
     "BuildUsage",
@@ -33,8 +35,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectUsage:
+@dataclass(frozen=True, slots=True, repr=False)
+class ProjectUsage(Value):
     """What one project used in a time.
 
     Attributes:
@@ -50,8 +52,8 @@ class ProjectUsage:
     cache_gb: int
 
 
-@dataclass(frozen=True, slots=True)
-class BuildUsage:
+@dataclass(frozen=True, slots=True, repr=False)
+class BuildUsage(Value):
     """The container builds of one project, as they are billed. Times are minutes."""
 
     project_name: str
@@ -60,8 +62,8 @@ class BuildUsage:
     billed_min: float
 
 
-@dataclass(frozen=True, slots=True)
-class JobUsage:
+@dataclass(frozen=True, slots=True, repr=False)
+class JobUsage(Value):
     """The jobs of one workflow on one kind of runner. Times are minutes."""
 
     workflow: str
@@ -71,8 +73,8 @@ class JobUsage:
     billed_min: float
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryUsage:
+@dataclass(frozen=True, slots=True, repr=False)
+class RepositoryUsage(Value):
     """The GitHub Actions jobs of one repository. Times are minutes.
 
     Attributes:
@@ -86,16 +88,16 @@ class RepositoryUsage:
     jobs: tuple[JobUsage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StorageUsage:
+@dataclass(frozen=True, slots=True, repr=False)
+class StorageUsage(Value):
     """What is stored, of one type, in gigabytes of 10^9 bytes."""
 
     type: str
     total_gb: float
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxUsage:
+@dataclass(frozen=True, slots=True, repr=False)
+class SandboxUsage(Value):
     """The sandboxes of one type of agent. Times are minutes."""
 
     type: str
@@ -105,7 +107,7 @@ class SandboxUsage:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Usage:
+class Usage(Value):
     """What an organization used in a time.
 
     Attributes:
@@ -119,10 +121,10 @@ class Usage:
 
     start_at: datetime | None
     end_at: datetime | None
-    builds: tuple[BuildUsage, ...] = ()
-    repositories: tuple[RepositoryUsage, ...] = ()
-    storage: tuple[StorageUsage, ...] = ()
-    sandboxes: tuple[SandboxUsage, ...] = ()
+    builds: Listing[BuildUsage] = field(default_factory=Listing)
+    repositories: Listing[RepositoryUsage] = field(default_factory=Listing)
+    storage: Listing[StorageUsage] = field(default_factory=Listing)
+    sandboxes: Listing[SandboxUsage] = field(default_factory=Listing)
 
     @property
     def tables(self) -> Mapping[str, Table]:
@@ -203,15 +205,25 @@ class Usages:
         return Usage(
             start_at=moment_in(reply, "period_start"),
             end_at=moment_in(reply, "period_end"),
-            builds=tuple(
-                BuildUsage(b.project_name, b.build_count, b.minutes_saved, b.minutes_billed)
-                for b in reply.container_build
+            builds=Listing(
+                (
+                    BuildUsage(b.project_name, b.build_count, b.minutes_saved, b.minutes_billed)
+                    for b in reply.container_build
+                ),
+                "projects",
             ),
-            repositories=tuple(map(_repository, reply.github_actions_jobs)),
-            storage=tuple(StorageUsage(s.storage_type, s.total_gb) for s in reply.storage),
-            sandboxes=tuple(
-                SandboxUsage(s.agent_type, s.sandboxes_count, s.minutes_elapsed, s.minutes_billed)
-                for s in reply.agent_sandbox
+            repositories=Listing(map(_repository, reply.github_actions_jobs), "repositories"),
+            storage=Listing(
+                (StorageUsage(s.storage_type, s.total_gb) for s in reply.storage), "types"
+            ),
+            sandboxes=Listing(
+                (
+                    SandboxUsage(
+                        s.agent_type, s.sandboxes_count, s.minutes_elapsed, s.minutes_billed
+                    )
+                    for s in reply.agent_sandbox
+                ),
+                "types",
             ),
         )
 

@@ -12,6 +12,7 @@ from typing import Final, cast
 
 from depotlab._depot.reading import enum_name, moment_in
 from depotlab._proto import depot_core_pb2 as core
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = [
@@ -40,8 +41,8 @@ HARDWARE: Final = tuple(
 """Sizes of machines, as cores, `x`, and gigabytes of memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class CachePolicy:
+@dataclass(frozen=True, slots=True, repr=False)
+class CachePolicy(Value):
     """How much of a project's cache is kept, and for how long.
 
     Attributes:
@@ -68,8 +69,8 @@ class CachePolicy:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+@dataclass(frozen=True, slots=True, repr=False)
+class Project(Value):
     """A cache and its machines.
 
     Attributes:
@@ -91,16 +92,16 @@ class Project:
     hardware: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+@dataclass(frozen=True, slots=True, repr=False)
+class Token(Value):
     """A project's token. Its secret was shown once, when it was made."""
 
     id: str
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewToken:
+@dataclass(frozen=True, slots=True, repr=False)
+class NewToken(Value):
     """A token that was just made. The server never shows `secret` again; the repr does not either.
 
     Attributes:
@@ -115,8 +116,8 @@ class NewToken:
         return f"NewToken(id={self.id!r}, secret=•••)"
 
 
-@dataclass(frozen=True, slots=True)
-class TrustPolicy:
+@dataclass(frozen=True, slots=True, repr=False)
+class TrustPolicy(Value):
     """Lets the jobs of one CI pipeline build in a project, without a token.
 
     Made by `TrustPolicy.github`, `.buildkite` and `.circleci`.
@@ -135,7 +136,11 @@ class TrustPolicy:
 
     @classmethod
     def github(cls, repository: str) -> TrustPolicy:
-        """Trust the Actions of a repository, given as `owner/name`."""
+        """Trust the Actions of a repository, given as `owner/name`.
+
+        Raises:
+            UsageError: It is not given so.
+        """
         owner, slash, name = repository.partition("/")
         if not (owner and slash and name) or "/" in name:
             raise UsageError(
@@ -155,7 +160,11 @@ class TrustPolicy:
         return cls("circleci", organization_uuid, project_uuid)
 
     def request(self, project_id: str) -> core.AddTrustPolicyRequest:
-        """Return the message that adds it to a project."""
+        """Return the message that adds it to a project.
+
+        Raises:
+            UsageError: Its provider is none that we know.
+        """
         request = core.AddTrustPolicyRequest(project_id=project_id)
         if self.provider == "github":
             request.github.repository_owner, request.github.repository = self.owner, self.name
@@ -173,8 +182,8 @@ class TrustPolicy:
         return request
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+@dataclass(frozen=True, slots=True, repr=False)
+class Build(Value):
     """A build, as the API lists it.
 
     Attributes:
@@ -200,8 +209,8 @@ class Build:
     n_steps: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Organization:
+@dataclass(frozen=True, slots=True, repr=False)
+class Organization(Value):
     """Who owns projects and pays.
 
     Attributes:

@@ -200,8 +200,8 @@ def load(shell: Any) -> None:
     if any(isinstance(known, BuildMagics) for known in shell.magics_manager.registry.values()):
         return
     shell.register_magics(BuildMagics(shell))
-    for words in (_DOCKERFILE, _LLB, _BUILDS):
+    for words, holding in ((_DOCKERFILE, None), (_LLB, State), (_BUILDS, None)):
         for percent in ("%", "%%"):
             key = percent + words.name
-            shell.set_hook("complete_command", complete_flags(words), str_key=key)
+            shell.set_hook("complete_command", complete_flags(words, holding), str_key=key)
     shell.set_hook("complete_command", complete_builder, str_key=f"%{_BUILDER.name}")

@@ -50,6 +50,11 @@ class Words(argparse.ArgumentParser):
         options = [text for action in self._actions for text in action.option_strings]
         return sorted(text for text in options if text.startswith("--"))
 
+    def choices(self, option: str) -> list[str]:
+        """What an option may have, when that is one of a few words; else nothing."""
+        found = (action for action in self._actions if option in action.option_strings)
+        return [str(word) for action in found for word in action.choices or ()]
+
     def error(self, message: str) -> NoReturn:
         """See `argparse`: here it raises."""
         raise UsageError(f"{self.prog}: {message}. See {self.prog} --help")

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from depotlab._values import Value
 from depotlab.errors import ContextError, ReferenceInvalid
 
 __all__ = [
@@ -53,8 +54,8 @@ _MANIFESTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+@dataclass(frozen=True, slots=True, repr=False)
+class Descriptor(Value):
     """What points at a blob.
 
     Attributes:

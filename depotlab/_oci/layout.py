@@ -27,6 +27,7 @@ from depotlab._oci.documents import (
 from depotlab._oci.index import IndexFile, unreadable, unwritable
 from depotlab._oci.ingest import INGEST_PREFIX, Ingest
 from depotlab._oci.walk import DOCUMENT_BYTES, Node, walk
+from depotlab._values import Value
 from depotlab.errors import ContextError, UsageError
 
 __all__ = ["BlobInfo", "Layout", "Removed"]
@@ -34,8 +35,8 @@ __all__ = ["BlobInfo", "Layout", "Removed"]
 _STALE_INGEST_S = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class BlobInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class BlobInfo(Value):
     """What a layout knows of a blob without reading it.
 
     Attributes:
@@ -49,8 +50,8 @@ class BlobInfo:
     modified_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+@dataclass(frozen=True, slots=True, repr=False)
+class Removed(Value):
     """What `Layout.collect_garbage` took away.
 
     Attributes:
@@ -62,7 +63,7 @@ class Removed:
     n_bytes: int
 
 
-class Layout:
+class Layout(Value):
     """An image layout in a directory of this machine.
 
     Making one looks at nothing. Methods block; several threads may use one layout at a time.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from depotlab._oci.documents import Descriptor, children, kind_of
+from depotlab._values import Value
 
 __all__ = ["DOCUMENT_BYTES", "Documents", "Node", "walk"]
 
@@ -24,8 +25,8 @@ class Documents(Protocol):
         """Return a JSON document, checked against its digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+@dataclass(frozen=True, slots=True, repr=False)
+class Node(Value):
     """One blob on the way.
 
     Attributes:

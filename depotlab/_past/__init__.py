@@ -7,6 +7,7 @@ from depotlab._past.build import PastBuild, PastGraph, PastOp, PastStep
 from depotlab._past.cause import Cause, CauseKind, StepReason, Why
 from depotlab._past.choose import choose
 from depotlab._past.difference import Difference, compare_builds
+from depotlab._past.kept import KeptBuild, KeptBuilds
 from depotlab._past.listing import FileChange
 from depotlab._past.made import Ended, past_of
 from depotlab._past.store import Kept, Store, find_store, listing_digest, past
@@ -19,6 +20,8 @@ __all__ = [
     "Ended",
     "FileChange",
     "Kept",
+    "KeptBuild",
+    "KeptBuilds",
     "PastBuild",
     "PastGraph",
     "PastOp",

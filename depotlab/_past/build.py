@@ -18,6 +18,7 @@ from typing import Any
 import zstandard
 
 from depotlab._proto import ops_pb2
+from depotlab._values import Value
 from depotlab.buildkit import looks_secret
 from depotlab.llb import Definition, OpMetadata
 
@@ -29,8 +30,8 @@ _NAME = "llb.customname"
 _URL_USER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.\-]*://)(?P<user>[^/@\s\"']+)@")
 
 
-@dataclass(frozen=True, slots=True)
-class PastOp:
+@dataclass(frozen=True, slots=True, repr=False)
+class PastOp(Value):
     """One operation of a graph.
 
     Attributes:
@@ -48,8 +49,8 @@ class PastOp:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PastGraph:
+@dataclass(frozen=True, slots=True, repr=False)
+class PastGraph(Value):
     """The graph of one platform.
 
     Attributes:
@@ -78,8 +79,8 @@ class PastGraph:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PastStep:
+@dataclass(frozen=True, slots=True, repr=False)
+class PastStep(Value):
     """What became of one step.
 
     Attributes:
@@ -95,8 +96,8 @@ class PastStep:
     inputs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PastBuild:
+@dataclass(frozen=True, slots=True, repr=False)
+class PastBuild(Value):
     """One past build.
 
     Attributes:

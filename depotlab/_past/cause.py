@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any, ClassVar
 
 from depotlab._past.listing import FileChange
+from depotlab._values import Tabular, Value
 from depotlab.llb import Field
 
 __all__ = ["Cause", "CauseKind", "StepReason", "Why"]
@@ -49,8 +51,8 @@ class CauseKind(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+@dataclass(frozen=True, slots=True, repr=False)
+class Cause(Value):
     """Why steps ran.
 
     Attributes:
@@ -77,8 +79,8 @@ class Cause:
         return f"{head}{self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class StepReason:
+@dataclass(frozen=True, slots=True, repr=False)
+class StepReason(Value):
     """One step that ran, and why.
 
     Attributes:
@@ -95,7 +97,7 @@ class StepReason:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Why:
+class Why(Tabular):
     """Why steps of a build were not taken from the cache, against the last build of the same name on this computer.
 
     Attributes:
@@ -115,6 +117,23 @@ class Why:
     compared_at: datetime | None = None
     notes: tuple[str, ...] = ()
     step: str = ""
+
+    _columns: ClassVar = ("kind", "step", "what", "place", "context", "n_fields", "n_files")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each cause, for tables of any kind."""
+        return [
+            {
+                "kind": str(cause.kind),
+                "step": cause.step,
+                "what": cause.what,
+                "place": cause.place,
+                "context": cause.context,
+                "n_fields": len(cause.fields),
+                "n_files": len(cause.files),
+            }
+            for cause in self.causes
+        ]
 
     @property
     def cause(self) -> Cause | None:

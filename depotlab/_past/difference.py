@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from depotlab._past.build import PastBuild, PastGraph
 from depotlab._past.fields import own_fields
 from depotlab._past.listing import FileChange, differences
+from depotlab._values import Tabular
 from depotlab.llb import Comparison, Field
 from depotlab.llb import compare as compare_graphs
 
@@ -18,7 +20,7 @@ _SHOWN_FILES = 20
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Difference:
+class Difference(Tabular):
     """What differs between build a and build b.
 
     Attributes:
@@ -30,6 +32,23 @@ class Difference:
     graphs: Mapping[str, Comparison]
     files: Mapping[str, tuple[FileChange, ...]]
     options: tuple[Field, ...]
+
+    _columns: ClassVar = ("kind", "where", "name", "what", "field", "a", "b", "detail")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each field of an operation, file and option that differs, for tables of any kind."""
+        return [dict(zip(self._columns, row, strict=True)) for row in self._values()]
+
+    def _values(self) -> Iterator[tuple[str | None, ...]]:
+        for platform, compared in self.graphs.items():
+            for row in compared.rows():
+                said = (row["op"], row["what"], row["field"], row["a"], row["b"], "")
+                yield "operation", platform, *said
+        for context, files in self.files.items():
+            for file in files:
+                yield "file", context, file.path, file.what, "", None, None, file.detail
+        for option in self.options:
+            yield "option", "", option.name, "changed", option.name, option.a, option.b, ""
 
     @property
     def same(self) -> bool:

@@ -14,9 +14,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from depotlab._past.build import PastBuild
+from depotlab._past.kept import KeptBuild, KeptBuilds
+from depotlab._values import Value, bytes_text
 from depotlab.errors import PastError, UsageError
 
 __all__ = ["Kept", "Store", "find_store", "listing_digest", "past"]
@@ -37,8 +40,8 @@ _SCHEMA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+@dataclass(frozen=True, slots=True, repr=False)
+class Kept(Value):
     """What a store holds.
 
     Attributes:
@@ -85,7 +88,7 @@ def past() -> Store:
     return store
 
 
-class Store:
+class Store(Value):
     """Past builds in one file. Every call opens and closes it, so that any thread and process may.
 
     Args:
@@ -186,6 +189,28 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
 
+    def builds(self, *, limit: int | None = None) -> KeptBuilds:
+        """List what is kept, the newest first: a table in a notebook.
+
+        Args:
+            limit: At most so many.
+
+        Raises:
+            PastError: The file cannot be read.
+        """
+        if not self.host_path.exists():
+            return KeptBuilds()
+        query = "SELECT name, builder, ref, at, LENGTH(data) FROM builds ORDER BY id DESC LIMIT ?"
+        try:
+            with self._open() as base:
+                rows = base.execute(query, (-1 if limit is None else limit,)).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+        return KeptBuilds(
+            KeptBuild(name, builder, ref, datetime.fromtimestamp(at, UTC), size)
+            for name, builder, ref, at, size in rows
+        )
+
     def forget(self) -> None:
         """Forget all builds."""
         for suffix in ("", "-journal"):
@@ -197,8 +222,19 @@ class Store:
         except PastError:
             return f"<past builds, unreadable, in {self.host_path}>"
         return (
-            f"<{kept.n_builds} past builds, {kept.size_bytes / 1000:.0f} kB, in {self.host_path}>"
+            f"<{kept.n_builds} past {'build' if kept.n_builds == 1 else 'builds'}, "
+            f"{bytes_text(kept.size_bytes)}, in {self.host_path}>"
         )
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        try:
+            kept = self.kept()
+        except PastError as error:
+            yield "trouble", error.message
+            return
+        yield "builds", kept.n_builds
+        yield "size_bytes", kept.size_bytes
+        yield "host_path", self.host_path
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

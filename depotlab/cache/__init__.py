@@ -39,3 +39,11 @@ __all__ = [
     "registry",
     "s3",
 ]
+
+
+# Other rooms of ours take these; nobody has to type them.
+_FOR_ROOMS = ("Attrs", "Exports", "Imports", "Note", "as_exports", "as_imports")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(__all__).difference(_FOR_ROOMS))

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from depotlab._oci import Descriptor, Layout, as_descriptor, parse_document
+from depotlab._values import Value
 from depotlab.cache._credentials import client_attrs
 from depotlab.cache._value import Attrs, Cache, Note, listed
 from depotlab.errors import ContextError, ReferenceInvalid, UsageError
@@ -20,8 +21,8 @@ __all__ = ["Exports", "as_exports", "local_store"]
 _FILE_TICK_NS = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Exports:
+@dataclass(frozen=True, slots=True, repr=False)
+class Exports(Value):
     """Cache exports of one build, prepared.
 
     Attributes:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from depotlab._oci import Layout
+from depotlab._values import Value
 from depotlab.cache._credentials import client_attrs
 from depotlab.cache._exports import local_store
 from depotlab.cache._value import Attrs, Cache, Note, listed
@@ -23,8 +24,8 @@ from depotlab.errors import DepotlabError, UsageError
 __all__ = ["Imports", "as_imports"]
 
 
-@dataclass(frozen=True, slots=True)
-class Imports:
+@dataclass(frozen=True, slots=True, repr=False)
+class Imports(Value):
     """Cache imports of one build, prepared.
 
     Attributes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = ["Attrs", "Cache", "Note", "listed"]
@@ -23,7 +24,7 @@ class Attrs(dict[str, str]):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Cache:
+class Cache(Value):
     """Where a build leaves finished steps or looks for them. Made by the functions of this module.
 
     Attributes:
@@ -75,8 +76,8 @@ class Cache:
         return hash((self.type, self.host_path, self.tag, tuple(sorted(self.attrs.items()))))
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+@dataclass(frozen=True, slots=True, repr=False)
+class Note(Value):
     """A remark on a cache that did not fail the build.
 
     Attributes:

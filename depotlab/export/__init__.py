@@ -42,3 +42,20 @@ __all__ = [
     "oci",
     "tar",
 ]
+
+
+# Other rooms of ours take these; nobody has to type them.
+_FOR_ROOMS = (
+    "Destination",
+    "ToDirectory",
+    "ToFile",
+    "ToLayout",
+    "ToMemory",
+    "ToStream",
+    "destinations",
+    "layout",
+)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(__all__).difference(_FOR_ROOMS))

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from depotlab._values import Value
 from depotlab.errors import ProtocolError, SessionError, UsageError
 
 __all__ = ["Artifact"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Artifact:
+class Artifact(Value):
     """What one output of a build became.
 
     Attributes:

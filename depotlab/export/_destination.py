@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = [
@@ -27,8 +28,8 @@ Place = str | os.PathLike[str] | BinaryIO | None
 """What a user may say for an archive: a path, a binary file object, or None for memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToFile:
+@dataclass(frozen=True, slots=True, repr=False)
+class ToFile(Value):
     """A file, which appears under its name when the whole build has succeeded, complete.
 
     Attributes:
@@ -40,8 +41,8 @@ class ToFile:
     limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToStream:
+@dataclass(frozen=True, slots=True, repr=False)
+class ToStream(Value):
     """A binary file object of the caller, which gets bytes as they come and is not closed.
 
     Attributes:
@@ -53,8 +54,8 @@ class ToStream:
     limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToMemory:
+@dataclass(frozen=True, slots=True, repr=False)
+class ToMemory(Value):
     """Memory of this process, see `Artifact.data`.
 
     Attributes:
@@ -64,8 +65,8 @@ class ToMemory:
     limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToDirectory:
+@dataclass(frozen=True, slots=True, repr=False)
+class ToDirectory(Value):
     """A directory, which gets its files when the whole build has succeeded.
 
     Attributes:
@@ -81,8 +82,8 @@ class ToDirectory:
     limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToLayout:
+@dataclass(frozen=True, slots=True, repr=False)
+class ToLayout(Value):
     """A directory with an OCI image layout, which the builder fills blob by blob.
 
     Attributes:

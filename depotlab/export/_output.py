@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from depotlab._values import Value
 from depotlab.errors import UsageError
 from depotlab.export._destination import (
     Destination,
@@ -21,8 +22,8 @@ __all__ = ["Output", "destinations", "layout"]
 _NEED_DESTINATION = ("local", "tar", "oci", "docker")
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+@dataclass(frozen=True, slots=True, repr=False)
+class Output(Value):
     """One output of a build, as BuildKit's exporters take it.
 
     Made by the functions of this module.

@@ -9,3 +9,7 @@ from depotlab.frontend._dockerfile import Dockerfile, dockerfile
 from depotlab.frontend._function import FrontendCall, FrontendFunction, function
 
 __all__ = ["Dockerfile", "FrontendCall", "FrontendFunction", "dockerfile", "function"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

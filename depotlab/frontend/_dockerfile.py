@@ -22,6 +22,7 @@ from depotlab._contexts import (
     preview,
     read_inside,
 )
+from depotlab._values import Value
 from depotlab.errors import ContextError
 from depotlab.frontend import _options as options
 
@@ -31,8 +32,8 @@ Network = Literal["sandbox", "host", "none"]
 ResolveMode = Literal["default", "pull", "local"]
 
 
-@dataclass(frozen=True, slots=True)
-class Dockerfile:
+@dataclass(frozen=True, slots=True, repr=False)
+class Dockerfile(Value):
     """A build of a Dockerfile. Make one with `depotlab.dockerfile`.
 
     Attributes:

@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = ["FrontendCall", "FrontendFunction", "function"]
 
 
-class FrontendFunction:
+class FrontendFunction(Value):
     """A function that says what to build. Made by the decorator `depotlab.frontend.function`."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -102,7 +103,7 @@ class FrontendFunction:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class FrontendCall:
+class FrontendCall(Value):
     """A frontend with its arguments: a target to build.
 
     Attributes:
@@ -157,7 +158,7 @@ def function(wrapped: Callable[..., Any]) -> FrontendFunction:
         >>> app
         <frontend app(source, version: str = '3.12')>
         >>> app("source", version="3.13")
-        <app('source', version='3.13')>
+        <app('source', '3.13')>
     """
     if not callable(wrapped):
         raise UsageError(

@@ -112,3 +112,7 @@ __all__ = [
     "symlink",
     "unresolved",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

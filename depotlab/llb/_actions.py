@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
+from depotlab._values import Value
 from depotlab.llb._check import boolean, guest, refuse, some, strings, unknown_option
 from depotlab.llb._check import mode as check_mode
 from depotlab.llb._filespecs import (
@@ -84,7 +85,7 @@ _COPY_FLAGS: Final = {
 }
 
 
-class FileAction:
+class FileAction(Value):
     """A chain of file actions, the newest last. A value: every method returns a new one."""
 
     __slots__ = ("_prev", "_spec")
@@ -172,8 +173,8 @@ class FileAction:
         return f"FileAction({', '.join(shown)})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Bound:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Bound(Value):
     """A chain of actions applied to a state, as the source of a copy. Used twice, it is done once."""
 
     action: FileAction
@@ -365,7 +366,14 @@ def symlink(
     owner: Owner | None = None,
     created_at: Instant | None = None,
 ) -> FileAction:
-    """Make `newpath` a symbolic link to `oldpath`. Neither is taken relative to the state's directory."""
+    """Make `newpath` a symbolic link to `oldpath`. Neither is taken relative to the state's directory.
+
+    Args:
+        oldpath: What the link says, as it is.
+        newpath: The link.
+        owner: Of the link.
+        created_at: Its time.
+    """
     return FileAction(_symlink(oldpath, newpath, owner, created_at))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, NamedTuple
 
+from depotlab._values import Tabular, Value
 from depotlab.llb._check import refuse
 from depotlab.llb._config import ImageConfig
 from depotlab.llb._definition import Definition
@@ -45,8 +46,8 @@ class Field(NamedTuple):
         return f"{self.name}: {sides[0]} → {sides[1]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+@dataclass(frozen=True, slots=True, repr=False)
+class Change(Value):
     """One op that differs.
 
     Attributes:
@@ -71,7 +72,7 @@ class Change:
         return f"Change({shortened(f'{self.what} {words}{details}', 180)})"
 
 
-class Comparison:
+class Comparison(Tabular):
     """What differs between graph a and graph b.
 
     Attributes:
@@ -80,6 +81,8 @@ class Comparison:
         reruns: The ops of b that are not in a: a build of b after one of a runs these at most. Where files come
             out equal, BuildKit finds later steps in its cache all the same.
     """
+
+    _columns = ("what", "op", "field", "a", "b", "digest")
 
     def __init__(
         self,
@@ -100,6 +103,17 @@ class Comparison:
 
     def __bool__(self) -> bool:
         raise TypeError("write comparison.same: whether a comparison is true says nothing")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each field that differs, and each op that only one has, for tables of any kind."""
+        rows = []
+        for change in self.changes:
+            view = change.op_b or change.op_a
+            op, digest = (facts_of(view).sentence, view.digest) if view else ("", "")
+            fields = change.fields or (Field("", None, None),)
+            rows += [(change.what, op, *field, digest) for field in fields]
+        rows += [("config", "of the image", *field, "") for field in self.config]
+        return [dict(zip(self._columns, row, strict=True)) for row in rows]
 
     @functools.cached_property
     def _text(self) -> str:

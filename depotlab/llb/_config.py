@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from depotlab._values import Value
 from depotlab.llb._check import refuse
 from depotlab.llb._frozen import NOTHING, FrozenMap
 from depotlab.llb._paths import change_dir, clean, effective_dir
@@ -19,8 +20,8 @@ from depotlab.llb._platform import Platform
 _NS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Healthcheck:
+@dataclass(frozen=True, slots=True, repr=False)
+class Healthcheck(Value):
     """How a runtime finds out whether a container is well.
 
     Attributes:
@@ -40,6 +41,7 @@ class Healthcheck:
     retries: int = 0
 
     def to_oci(self) -> dict[str, Any]:
+        """Return it as image configs have it: keys of Docker's, times in nanoseconds."""
         seconds = {
             "Interval": self.interval_s,
             "Timeout": self.timeout_s,
@@ -52,6 +54,7 @@ class Healthcheck:
 
     @classmethod
     def from_oci(cls, doc: Mapping[str, Any]) -> Healthcheck:
+        """Read it from an image config; see `to_oci`."""
         return cls(
             tuple(doc.get("Test") or ()),
             (doc.get("Interval") or 0) / _NS,
@@ -62,8 +65,8 @@ class Healthcheck:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+@dataclass(frozen=True, slots=True, repr=False)
+class ImageConfig(Value):
     """What an image says about running it. None means: not set, or inherited from the base.
 
     Attributes:

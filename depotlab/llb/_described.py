@@ -44,7 +44,12 @@ class Described(Value):
         )
 
     def dir(self, path: GuestPath) -> State:
-        """Set the working directory; a relative one continues the one before, or that of the base image."""
+        """Set the working directory; a relative one continues the one before, or that of the base image.
+
+        Example:
+            >>> from depotlab import llb
+            >>> built = llb.image("alpine").dir("/app").run("make")
+        """
         settings = _change.settings(self._settings, directory=path)
         return self._setting(settings, _change.config(self._config, {"working_dir": path}))
 

@@ -18,7 +18,13 @@ class Drawn:
         raise NotImplementedError
 
     def graph(self) -> Picture:
-        """Return the graph as a picture, which a notebook draws."""
+        """Return the graph as a picture, which a notebook draws.
+
+        Example:
+            >>> from depotlab import llb
+            >>> len(llb.image("busybox").run("make").graph().svg) > 1000
+            True
+        """
         from depotlab.llb._picture import Picture, graph_of
 
         return Picture(graph_of(self._drawable()))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from depotlab._values import Value
 from depotlab.llb._arrange import READONLY_ROOT, ROOT, Arrangement, arrange
 from depotlab.llb._check import boolean, refuse, some, string
 from depotlab.llb._meta import Constraints
@@ -31,8 +32,8 @@ _CAPS_SCRATCH: Final = frozenset({"exec.meta.base"})
 _CAPS_IMAGE: Final = frozenset({"exec.meta.base", "exec.mount.bind"})
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+@dataclass(frozen=True, slots=True, repr=False)
+class Proxy(Value):
     """Proxy variables of a run. They do not enter its cache key."""
 
     http: str = ""
@@ -46,12 +47,13 @@ class Proxy:
             string(f"Proxy {name}", getattr(self, name))
 
     def encode(self) -> bytes:
+        """Return the message `pb.ProxyEnv`."""
         values = (self.http, self.https, self.ftp, self.no_proxy, self.all)
         return b"".join(text(number, value) for number, value in enumerate(values, start=1))
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+@dataclass(frozen=True, slots=True, repr=False)
+class Device(Value):
     """A device by its CDI name, such as `nvidia.com/gpu=all`."""
 
     name: str
@@ -62,6 +64,7 @@ class Device:
         boolean("Device optional", self.optional)
 
     def encode(self) -> bytes:
+        """Return the message `pb.CDIDevice`."""
         return text(1, self.name) + flag(2, self.optional)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+from depotlab._values import Value
 from depotlab.llb._check import refuse, some, string
 from depotlab.llb._meta import OpOptions, as_constraints
 from depotlab.llb._op import BuildOp, DiffOp, Edge, LazyOp, MergeOp, PassthroughOp
@@ -72,6 +73,12 @@ def diff(lower: State, upper: State, **options: Unpack[OpOptions]) -> State:
         lower: What to compare with.
         upper: What was made of it.
         options: See `OpOptions`.
+
+    Example:
+        >>> from depotlab import llb
+        >>> base = llb.image("alpine")
+        >>> tools = llb.diff(base, base.run("apk add git"))
+        >>> both = llb.merge(base.run("apk add curl"), tools)
     """
     below, above = as_state("diff()", lower), as_state("diff()", upper)
     constraints = as_constraints("diff", options)
@@ -80,8 +87,8 @@ def diff(lower: State, upper: State, **options: Unpack[OpOptions]) -> State:
     return below._with((DiffOp(below._edge, above._edge, constraints, caller()), 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Passthrough:
+@dataclass(frozen=True, slots=True, repr=False)
+class Passthrough(Value):
     """What `passthrough` returns: one state for every input that is given on."""
 
     outputs: tuple[State, ...]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from depotlab._values import Value
 from depotlab.errors import UsageError
 from depotlab.llb._decode import as_bytes, as_signed, as_text, fields
 from depotlab.llb._definition import Definition
@@ -20,8 +21,8 @@ from depotlab.llb._wire import field, integer, text
 _Output = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+@dataclass(frozen=True, slots=True, repr=False)
+class Stage(Value):
     """One step that a file system went through.
 
     Attributes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypedDict
 
+from depotlab._values import Value
 from depotlab.llb._check import boolean, integer, refuse, some, string, strings, unknown_option
 from depotlab.llb._frozen import NOTHING, FrozenMap
 from depotlab.llb._platform import Platform, as_platform
@@ -24,8 +25,8 @@ CUSTOM_NAME = "llb.customname"
 _INT64 = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressGroup:
+@dataclass(frozen=True, slots=True, repr=False)
+class ProgressGroup(Value):
     """Steps that progress displays show as one.
 
     Attributes:
@@ -44,11 +45,12 @@ class ProgressGroup:
         boolean("ProgressGroup weak", self.weak)
 
     def encode(self) -> bytes:
+        """Return the message `pb.ProgressGroup`."""
         return text(1, self.id) + text(2, self.name) + flag(3, self.weak)
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+@dataclass(frozen=True, slots=True, repr=False)
+class Resources(Value):
     """Limits for the processes of a step, on Linux. They never change a digest or a cache key.
 
     Zero and empty mean: not set.
@@ -80,6 +82,7 @@ class Resources:
         string("Resources cpuset_mems", self.cpuset_mems)
 
     def encode(self) -> bytes:
+        """Return the message that says how much a step may use."""
         return (
             wire_integer(1, self.memory_bytes)
             + wire_integer(2, self.memory_swap_bytes)
@@ -91,8 +94,8 @@ class Resources:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class OpMetadata:
+@dataclass(frozen=True, slots=True, repr=False)
+class OpMetadata(Value):
     """What a definition says beside an op, under the op's digest.
 
     Attributes:
@@ -130,6 +133,7 @@ class OpMetadata:
         )
 
     def with_caps(self, caps: frozenset[str]) -> OpMetadata:
+        """Return it with other capabilities that the op needs."""
         return replace(self, caps=caps) if caps else self
 
     def encode(self) -> bytes:

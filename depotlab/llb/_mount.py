@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from depotlab._values import Value
 from depotlab.llb._check import (
     boolean,
     choice,
@@ -167,7 +168,7 @@ def place(
 Row = tuple[Place, Edge | None]
 
 
-class Mount:
+class Mount(Value):
     """A directory that a run sees. Made by `bind`, `cache` and `tmpfs`; a value, never changed."""
 
     __slots__ = ("_row",)
@@ -237,8 +238,8 @@ class Mount:
         return f"mount.bind({', '.join(shown)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret(Value):
     """A secret that a run sees as a file at `target`, in the variable `env`, or both."""
 
     id: str
@@ -250,15 +251,17 @@ class Secret:
     optional: bool = False
 
     def encode_env(self) -> bytes:
+        """Return the message `pb.SecretEnv`."""
         return text(1, self.id) + text(2, self.env or "") + flag(3, self.optional)
 
     def encode_mount(self) -> bytes:
+        """Return the field `mounts` of `pb.ExecOp`."""
         owner = _encode_agent(self.id, self.uid, self.gid, self.mode, self.optional)
         return _external(self.target or "", _TYPE_SECRET, wire_field(21, owner))
 
 
-@dataclass(frozen=True, slots=True)
-class Ssh:
+@dataclass(frozen=True, slots=True, repr=False)
+class Ssh(Value):
     """The socket of an SSH agent that a run sees at `target`."""
 
     id: str = ""
@@ -269,6 +272,7 @@ class Ssh:
     optional: bool = False
 
     def encode_mount(self, target: str) -> bytes:
+        """Return the field `mounts` of `pb.ExecOp`."""
         owner = _encode_agent(self.id, self.uid, self.gid, self.mode, self.optional)
         return _external(target, _TYPE_SSH, wire_field(22, owner))
 
@@ -372,6 +376,11 @@ def cache(
         source_path: A directory in `source`, instead of its root.
         readonly: Deny writing.
         content_cache: See `bind`.
+
+    Example:
+        >>> from depotlab import llb, mount
+        >>> pip = mount.cache("/root/.cache/pip")
+        >>> image = llb.image("python:3.12-slim").run("pip install flask", mounts=[pip])
     """
     where, inner = _as_path("target", target), _as_path("source_path", source_path)
     name = clean(where) if id is None else some("id", id)

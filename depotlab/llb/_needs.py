@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from depotlab._values import Value
 from depotlab.errors import GraphError
 from depotlab.llb._decode import as_bytes, as_text, fields, map_entry
 from depotlab.llb._meta import CUSTOM_NAME, NO_METADATA
@@ -35,8 +36,8 @@ _SECRET_OPTIONS, _SSH_OPTIONS = 21, 22
 _ATTRS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+@dataclass(frozen=True, slots=True, repr=False)
+class Need(Value):
     """Something that one step asks a session for.
 
     Attributes:

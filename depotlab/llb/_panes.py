@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from depotlab import _graph
+from depotlab._values import Value
 from depotlab.errors import GraphError
 from depotlab.llb._definition import Definition
 from depotlab.llb._op import reads_all, walk
@@ -36,7 +37,7 @@ _MAX_LINES = 400
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Panes:
+class Panes(Value):
     """A graph as a Dockerfile, a picture and Python, side by side.
 
     Attributes:

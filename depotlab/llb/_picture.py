@@ -43,6 +43,8 @@ class Picture:
 
     Attributes:
         graph: Every op as a node, its id being the digest.
+        states: What became of the ops when they were built, by digest, in the words of `progress.StepState`; None of
+            a graph that is only drawn.
 
     Example:
         >>> from depotlab import llb
@@ -50,18 +52,19 @@ class Picture:
         Picture(2 steps; .svg, .html, .save("graph.svg"))
     """
 
-    def __init__(self, graph: _graph.Graph) -> None:
+    def __init__(self, graph: _graph.Graph, states: Mapping[str, str] | None = None) -> None:
         self.graph = graph
+        self.states = states
 
     @functools.cached_property
     def svg(self) -> str:
         """The picture as SVG, at most about 300 kB; of a large graph one box stands for several steps."""
-        return _graph.picture(self.graph)
+        return _graph.picture(self.graph, self.states)
 
     @functools.cached_property
     def html(self) -> str:
         """The picture with a search field and a list of the steps, for notebooks and web pages."""
-        return _graph.to_html(self.graph)
+        return _graph.to_html(self.graph, self.states)
 
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flow chart."""

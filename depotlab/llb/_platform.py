@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from depotlab._values import Value
 from depotlab.llb._check import refuse, string, strings
 from depotlab.llb._wire import text, texts
 
@@ -48,8 +49,8 @@ _machines = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+@dataclass(frozen=True, slots=True, repr=False)
+class Platform(Value):
     """What a step runs on, or an image is for.
 
     Kept as given: `arm64` with variant `v8` stays so in the op, and is another digest than

@@ -67,6 +67,10 @@ def git(
 
     Raises:
         GraphError: An argument is wrong.
+
+    Example:
+        >>> from depotlab import llb
+        >>> source = llb.git("https://github.com/moby/buildkit.git", "v0.13.0:docs")
     """
     address = parse_git_url(url)
     if address.dropped:
@@ -204,6 +208,10 @@ def http(
 
     Raises:
         GraphError: An argument is wrong.
+
+    Example:
+        >>> from depotlab import llb
+        >>> page = llb.http("https://example.com/index.html", filename="page.html")
     """
     if not some("url", url).startswith(("http://", "https://")):
         refuse(f"url={url!r} starts with neither http:// nor https://.")

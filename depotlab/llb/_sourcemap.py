@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from depotlab._values import Value
 from depotlab.llb._check import integer as check_integer
 from depotlab.llb._check import refuse, string
 from depotlab.llb._wire import field as wire_field
@@ -42,8 +43,8 @@ class Range(NamedTuple):
         return start + wire_field(2, integer(1, self.end_line) + integer(2, self.end_character))
 
 
-@dataclass(frozen=True, slots=True)
-class SourceMap:
+@dataclass(frozen=True, slots=True, repr=False)
+class SourceMap(Value):
     """A file that ops can point into.
 
     Attributes:

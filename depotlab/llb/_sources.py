@@ -41,7 +41,12 @@ _IMAGE_CAPS = frozenset({"source.image"})
 
 
 def scratch() -> State:
-    """Return the empty file system."""
+    """Return the empty file system.
+
+    Example:
+        >>> from depotlab import llb
+        >>> only_a_file = llb.scratch().mkfile("/hello", "hi")
+    """
     return fresh_state(None)
 
 
@@ -134,6 +139,11 @@ def local(
 
     Raises:
         GraphError: An argument is wrong.
+
+    Example:
+        >>> from depotlab import llb
+        >>> source = llb.local(".", include=["app/**", "pyproject.toml"])
+        >>> image = llb.image("python:3.12-slim").copy(source, "app", "/app")
     """
     host_path = host_directory(path)
     label = local_name_of(path, host_path) if name is None else some("name", name)

@@ -175,6 +175,10 @@ class State(Described, Drawn):
         Args:
             actions: Made by `llb.mkdir`, `mkfile`, `copy`, `rm` and `symlink`; done in order.
             options: See `OpOptions`.
+
+        Example:
+            >>> from depotlab import llb
+            >>> made = llb.scratch().file(llb.mkdir("/etc"), llb.mkfile("/etc/motd", "hi"))
         """
         return self._file(list(specs_of(actions)), "file", options)
 
@@ -385,7 +389,12 @@ class State(Described, Drawn):
         return self.marshal(local_unique_id="").head
 
     def explain(self) -> str:
-        """Return the graph as text: every op in words, its digest, what it reads, what a change to it reruns."""
+        """Return the graph as text: every op in words, its digest, what it reads, what a change to it reruns.
+
+        Example:
+            >>> from depotlab import llb
+            >>> print(llb.image("busybox").run("make").explain())  # doctest: +SKIP
+        """
         from depotlab.llb._story import story
 
         return story(self)
@@ -453,7 +462,13 @@ class State(Described, Drawn):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Return `function(self, *args, **kwargs)`: for recipes in the middle of a chain."""
+        """Return `function(self, *args, **kwargs)`: for recipes in the middle of a chain.
+
+        Args:
+            function: Such as one of `depotlab.recipes`, or your own.
+            args: After the state.
+            kwargs: By name.
+        """
         return function(self, *args, **kwargs)
 
     # --------------------------------------------------------------- plumbing

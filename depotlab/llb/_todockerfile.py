@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from depotlab._values import Value
 from depotlab.errors import GraphError
 from depotlab.llb._config import ImageConfig
 from depotlab.llb._decode import as_bytes, fields
@@ -45,7 +46,7 @@ _NETWORKS = {1: "--network=host", 2: "--network=none"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DockerfileText:
+class DockerfileText(Value):
     """A graph said as a Dockerfile.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from depotlab._values import Value
 from depotlab.llb._decode import as_bytes, as_signed, as_text, fields
 from depotlab.llb._meta import CUSTOM_NAME, NO_METADATA, OpMetadata
 
@@ -13,7 +14,7 @@ _MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
-class OpView:
+class OpView(Value):
     """One op of a definition.
 
     Attributes:
@@ -35,6 +36,7 @@ class OpView:
 
     @property
     def description(self) -> Mapping[str, str]:
+        """What is said of the op beside it, by key, such as `llb.customname`."""
         return self.metadata.description
 
     def __repr__(self) -> str:

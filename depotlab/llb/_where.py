@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from types import CodeType, FrameType
 
+from depotlab._frames import display_name
 from depotlab.errors import SourceLocation
 
 # A place not looked up yet, or one that came out of a pickle.
@@ -119,30 +120,3 @@ def _lines(code: CodeType, offset: int) -> tuple[int, int]:
         return code.co_firstlineno, code.co_firstlineno
     line = position[0]
     return line, position[1] or line
-
-
-def display_name(filename: str) -> str:
-    """Return a file name as a reader would say it: `cell [3]`, or a path, relative if it is below."""
-    number = _cell_number(filename)
-    if number is not None:
-        return f"cell [{number}]"
-    if filename.startswith("<"):
-        return filename
-    try:
-        below = os.path.relpath(filename)
-    except (ValueError, OSError):  # another drive, or the working directory is gone
-        return filename
-    return filename if below.startswith("..") else below
-
-
-def _cell_number(filename: str) -> int | None:
-    """Return the execution count of the cell that `filename` stands for.
-
-    IPython's compiler keeps a map from its made-up file names to execution counts
-    (IPython core/compilerop.py, CachingCompiler). Nothing is imported for it.
-    """
-    ipython = sys.modules.get("IPython")
-    shell = getattr(ipython, "get_ipython", lambda: None)() if ipython is not None else None
-    numbers = getattr(getattr(shell, "compile", None), "_filename_map", None)
-    number = numbers.get(filename) if isinstance(numbers, dict) else None
-    return number if isinstance(number, int) else None

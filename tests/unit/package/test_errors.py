@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from depotlab import errors
+from depotlab import _frames, errors
 from depotlab.errors import (
     DaemonError,
     DepotlabError,
@@ -32,6 +32,10 @@ EXAMPLES = [
     errors.BuildTimeout("slow", timeout_s=3.0),
     errors.Unreachable("gone", address="unix:///x"),
     errors.ReferenceInvalid("bad", ref="X"),
+    errors.DaemonTooOld(
+        "old", needs="0.13", found="0.8.3", features=("llb.merge()",), hint="update"
+    ),
+    errors.SessionError("full", path="/x", written=("/a", "/b")),
     errors.ContextError("none", path="/x"),
     errors.GraphError("bad", location=SourceLocation("f.py", 1, 1)),
     errors.RegistryError("no", host="h"),
@@ -72,8 +76,7 @@ def test_the_text_ends_with_the_hint_or_the_output():
     assert "> 4 | four" in text
     assert "  1 | one" in text
     assert "  7 | seven" in text
-    assert text.endswith("    a\n    b")
-    assert "hint: try" in text
+    assert text.endswith("    a\n    b\n  hint: try")
 
 
 def test_a_graph_error_shows_the_call_that_made_it():
@@ -101,8 +104,7 @@ def test_notebooks_show_what_was_noted_on_the_way():
     error = errors.SessionError("broken", hint="mend it")
     error.add_note("12 bytes of an output went to a pipe.")
     assert error._render_traceback_() == [
-        "SessionError: broken\n  hint: mend it",
-        "12 bytes of an output went to a pipe.",
+        "SessionError: broken\n12 bytes of an output went to a pipe.\n  hint: mend it"
     ]
 
 
@@ -121,3 +123,38 @@ def test_standard_types_are_kept_for_those_who_catch_them():
     assert isinstance(EXAMPLES[4], TimeoutError)
     assert issubclass(errors.UsageError, ValueError)
     assert not issubclass(DaemonError, ValueError)
+
+
+def raised(secret, trouble):
+    """Raise as a user's own function does, with a secret in the very line."""
+    namespace = {"__name__": "app", "trouble": trouble}
+    code = f"def build(token):\n    raise trouble  # {secret}\n\nbuild({secret!r})\n"
+    try:
+        exec(compile(code, "app.py", "exec"), namespace)
+    except BaseException as error:
+        return error
+
+
+def test_notebooks_say_where_the_users_code_was_and_not_what_is_in_it():
+    error = raised("planted-secret", errors.UsageError("wrong", hint="right"))
+    (shown,) = error._render_traceback_()
+    lines = shown.splitlines()
+    assert lines[0] == "UsageError: wrong"
+    assert lines[-3:] == ["  in app.py, line 4", "  in app.py, line 2", "  hint: right"]
+    assert "planted-secret" not in shown
+
+
+def test_a_place_that_the_message_has_already_is_not_said_twice():
+    error = raised("x", errors.GraphError("bad", location=SourceLocation("app.py", 2, 2)))
+    (shown,) = error._render_traceback_()
+    assert shown.count("app.py, line 2") == 1
+
+
+def test_an_interruption_is_shown_like_an_error_and_still_goes_between_processes():
+    interruption = raised("planted-secret", KeyboardInterrupt())
+    _frames.shorten(interruption)
+    (shown,) = interruption._render_traceback_()
+    assert shown.splitlines()[0] == "KeyboardInterrupt"
+    assert shown.splitlines()[-1] == "  in app.py, line 2"
+    assert "planted-secret" not in shown
+    assert type(pickle.loads(pickle.dumps(interruption))) is KeyboardInterrupt

@@ -44,3 +44,19 @@ def test_every_public_name_has_a_docstring(face):
         assert inspect.getdoc(getattr(face, name))
     for name in VERBS:
         assert inspect.getdoc(getattr(face.Client, name)), name
+
+
+GATEWAY = [n for n in dir(client.Gateway) if not n.startswith("_")]
+
+
+def test_both_gateways_have_the_same_verbs():
+    assert [n for n in dir(aio.Gateway) if not n.startswith("_")] == GATEWAY
+    assert {"ls", "read", "run", "solve", "tree"} <= set(GATEWAY)
+
+
+@pytest.mark.parametrize("name", [n for n in GATEWAY if callable(getattr(client.Gateway, n))])
+def test_a_verb_of_the_gateway_has_one_signature_and_one_docstring(name):
+    blocking, awaitable = getattr(client.Gateway, name), getattr(aio.Gateway, name)
+    assert shape(blocking) == shape(awaitable)
+    assert inspect.getdoc(blocking) == inspect.getdoc(awaitable)
+    assert inspect.iscoroutinefunction(awaitable)

@@ -1,0 +1,36 @@
+"""Sizes and moments as people say them, and texts that fit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+__all__ = ["bytes_text", "cut", "time_text"]
+
+
+def bytes_text(n_bytes: int) -> str:
+    """Return a size as people say it: `1.2 MB`, in powers of 1000."""
+    value, unit = float(abs(n_bytes)), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    sign = "-" if n_bytes < 0 else ""
+    return (
+        f"{sign}{value:.0f} {unit}"
+        if unit == "B" or value >= 99.95
+        else f"{sign}{value:.1f} {unit}"
+    )
+
+
+def time_text(at: datetime) -> str:
+    """Return a moment to the minute, in UTC."""
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return text on one line, shortened in the middle: both ends of a path say something."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
