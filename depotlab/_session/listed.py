@@ -44,6 +44,13 @@ class Listed:
                 n: _LINK(entry) for n, entry in enumerate(entries, before) if _LINK(entry)
             }
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._paths = []
+        self._links = {}
+        for column in (self._modes, self._sizes, self._times, self._changed):
+            del column[:]
+
     def __len__(self) -> int:
         return len(self._paths)
 

@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from depotlab._contexts import Directory
@@ -57,6 +57,7 @@ class Traces:
         moved: What was sent of local directories, by name.
         channel: To ask the daemon for its record of the build; None when it keeps none.
         hide: Texts that were given as secrets.
+        find_past: Where it is kept.
     """
 
     builder: str
@@ -64,6 +65,7 @@ class Traces:
     moved: Mapping[str, Moved] = field(default_factory=dict)
     channel: Channel | None = None
     hide: Sequence[str] = field(default=(), repr=False)
+    find_past: Callable[[], Store | None] = find_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Remembered:
         store: Where it is kept; None when nothing is to be kept.
         number: Its place there.
         trouble: Why it could not be kept.
+        untold: Why the daemon did not tell what it attested of the build, or empty.
     """
 
     build: PastBuild
@@ -85,6 +88,7 @@ class Remembered:
     store: Store | None = None
     number: int = 0
     trouble: PastError | None = None
+    untold: str = ""
 
     def why(self, step: str | None) -> Why:
         """Compare with an earlier build; see `BuildResult.why`."""
@@ -104,6 +108,9 @@ class Remembered:
                         listings[digest] = found
             except PastError as error:
                 notes.append(str(error))
+        if self.untold:
+            less = "" if self.build.graphs else ", so its steps are compared by their names"
+            notes.append(f"The builder did not tell how the build was made{less}: {self.untold}")
         return explain(self.build, before, listings=listings, step=step, notes=notes)
 
 
@@ -159,6 +166,7 @@ class _Note:
         self._fold = fold
         self._at_ns = at_ns
         self._attested: Sequence[tuple[str, str, bytes]] = ()
+        self._untold = ""
         self._writing = threading.Lock()
 
     async def gather(self) -> None:
@@ -167,6 +175,10 @@ class _Note:
         try:
             if channel is not None and _wants_record(self._traces.definitions):
                 self._attested = await _attested(channel, self._ref)
+            elif channel is None and not self._traces.definitions:
+                self._untold = "It keeps no records of builds."
+        except DepotlabError as error:  # an old daemon, or a record that is gone
+            self._untold = error.message
         except Exception as error:  # noqa: BLE001 - it is raised where somebody asks why
             self.done.set_exception(error)
         finally:
@@ -182,11 +194,16 @@ class _Note:
             if self.done.done():
                 return
             try:
-                self.done.set_result(
-                    _kept(self._request, self._ref, self._traces, self._snapshot(), self._attested)
+                kept = _kept(
+                    self._request, self._ref, self._traces, self._snapshot(), self._attested
                 )
+                self.done.set_result(replace(kept, untold=self._untold))
             except Exception as error:  # noqa: BLE001 - it is raised where somebody asks why
                 self.done.set_exception(error)
+            finally:
+                # They are packed. Whatever else is left of the build may wait long for the garbage collector.
+                for moved in self._traces.moved.values():
+                    moved.listed.clear()
 
     def _snapshot(self) -> Snapshot:
         return self._fold.snapshot(at_ns=self._at_ns)
@@ -206,18 +223,19 @@ def _wants_record(definitions: Mapping[str, Definition]) -> bool:
 
 
 async def _attested(channel: Channel, ref: str) -> list[tuple[str, str, bytes]]:
-    """Return what the daemon attested of how a build was made: predicate, platform, bytes."""
-    try:
-        record = await find_record(channel, ref)
-        wanted: list[tuple[str, Blob]] = [
-            (platform, blob)
-            for platform, blobs in record.attestations.items()
-            for blob in blobs
-            if blob.predicate.startswith(_SLSA)
-        ]
-        return [(b.predicate, platform, await read_blob(channel, b)) for platform, b in wanted]
-    except DepotlabError:
-        return []  # an old daemon, or a record that is gone: the names of steps are compared then
+    """Return what the daemon attested of how a build was made: predicate, platform, bytes.
+
+    Raises:
+        DepotlabError: It has no record of it, or none that can be read.
+    """
+    record = await find_record(channel, ref)
+    wanted: list[tuple[str, Blob]] = [
+        (platform, blob)
+        for platform, blobs in record.attestations.items()
+        for blob in blobs
+        if blob.predicate.startswith(_SLSA)
+    ]
+    return [(b.predicate, platform, await read_blob(channel, b)) for platform, b in wanted]
 
 
 def _kept(
@@ -250,7 +268,7 @@ def _kept(
     build, listings = past_of(ended)
     by_digest = {build.listings[key]: data for key, data in listings.items()}
     remembered = Remembered(build, by_digest, is_named)
-    store = find_store()
+    store = traces.find_past()
     if store is None:
         return remembered
     try:
