@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
+from typing import NamedTuple
 
 from depotlab._graph.arrange import MARGIN, PILE, TAG_SIZE, Box, Layout, Link
 from depotlab._graph.kinds import KINDS, STATES, kind_look, state_look
@@ -24,50 +25,87 @@ __all__ = [
     "INK",
     "LINE",
     "MUTED",
+    "Buttons",
     "drawn_links",
     "hover_text",
     "state_of",
+    "themed",
     "to_svg",
 ]
 
 CARD, INK, MUTED = "#ffffff", "#1f2328", "#626b76"
 LINE, FAINT, FRAME = "#8b95a0", "#b3bbc4", "#d9dee4"
 
+_THEME = {
+    CARD: "--jp-layout-color0",
+    INK: "--jp-ui-font-color1",
+    MUTED: "--jp-ui-font-color2",
+    FRAME: "--jp-border-color2",
+}
 _MAX_HOVER_LINES = 24
 _MAX_HOVER_CHARS = 120
 _LEGEND_HEIGHT = 22
 
 
-def to_svg(layout: Layout, states: Mapping[str, str] | None = None, *, note: str = "") -> str:
+class Buttons(NamedTuple):
+    """Boxes that can be pressed, with the mouse and from the keyboard, for pages that listen.
+
+    Attributes:
+        numbers: For ids of original nodes the number that a press on their box hands on, as `data-n`.
+        pressed: Id of the node that was pressed last, or empty.
+    """
+
+    numbers: Mapping[str, int]
+    pressed: str = ""
+
+
+def to_svg(
+    layout: Layout,
+    states: Mapping[str, str] | None = None,
+    *,
+    note: str = "",
+    buttons: Buttons | None = None,
+) -> str:
     """Return the picture as one SVG element.
 
     Args:
         layout: From `layout()`.
         states: For ids of original nodes one of the words in `STATES`; None paints by kind alone.
         note: A few words for the end of the legend.
+        buttons: Boxes to press; None makes a plain picture. A box of several nodes hands on the number of the one
+            that its state comes from.
     """
     legend, width, height = _legend(layout, states, note)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="{_n(layout.n_nodes, "step")}" '
+        f'viewBox="0 0 {width} {height}" role="{"img" if buttons is None else "group"}" '
+        f'aria-label="{_n(layout.n_nodes, "step")}" '
         f'font-family="{escape(FONT)}" font-size="{LABEL_SIZE:g}" fill="{INK}">'
         f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8" fill="{CARD}" '
         f'stroke="{FRAME}"/>',
         f'<g fill="none" stroke="{LINE}" stroke-width="1.3" transform="translate(.5 .5)">',
         *(_link(link) for link in drawn_links(layout)),
         '</g><g transform="translate(.5 .5)">',
-        *(_box(box, states) for box in layout.boxes),
+        *(_box(box, states, buttons) for box in layout.boxes),
         "</g>",
     ]
     if layout.chips:
         parts += [
             f'<g transform="translate(.5 .5)"><text x="{MARGIN}" y="{MARGIN + 8}" '
             f'font-size="{TAG_SIZE:g}" fill="{MUTED}">shared sources</text>',
-            *(_box(box, states) for box in layout.chips),
+            *(_box(box, states, buttons) for box in layout.chips),
             "</g>",
         ]
     parts += [*legend, "</svg>"]
     return "".join(parts)
+
+
+def themed(svg: str) -> str:
+    """Return a picture that takes the colours of the page it is put into, as notebooks have them."""
+    for own, word in _THEME.items():
+        for paint in ("fill", "stroke"):
+            svg = svg.replace(f'{paint}="{own}"', f'{paint}="var({word},{own})"')
+    return svg
 
 
 def drawn_links(layout: Layout) -> list[Link]:
@@ -144,7 +182,28 @@ def _link(link: Link) -> str:
 # ---------------------------------------------------------------------------------------- boxes
 
 
-def _box(box: Box, states: Mapping[str, str] | None) -> str:
+def _button(node: Node, states: Mapping[str, str] | None, buttons: Buttons | None) -> str:
+    """Return the attributes of a box that can be pressed, or nothing."""
+    if buttons is None:
+        return ""
+    ids = [member.id for member in node.members] or [node.id]
+    state = state_of(node, states)
+    able = [i for i in ids if i in buttons.numbers]
+    # Of several the pressed one, else the last of those whose state the box shows.
+    alike = [i for i in able if (states or {}).get(i, "") == state] or able
+    chosen = buttons.pressed if buttons.pressed in able else next(reversed(alike), "")
+    label = escape(hover_text(node, states))
+    if not chosen:
+        return f' role="img" tabindex="0" aria-label="{label}"'
+    is_on = chosen == buttons.pressed
+    glow = ' style="cursor:pointer' + (";filter:drop-shadow(0 0 4px #1c7ed6)" if is_on else "")
+    return (
+        f' role="button" tabindex="0" data-n="{buttons.numbers[chosen]}" aria-label="{label}" '
+        f'aria-pressed="{str(is_on).lower()}"{glow}"'
+    )
+
+
+def _box(box: Box, states: Mapping[str, str] | None, buttons: Buttons | None) -> str:
     node, x, y, content = box.node, box.x, box.y, box.content
     kind = kind_look(node.kind)
     state = state_of(node, states)
@@ -154,7 +213,10 @@ def _box(box: Box, states: Mapping[str, str] | None) -> str:
         color, tint, weight, dash = look.color, look.tint, look.weight, look.dash
     ink = MUTED if state in ("not needed", "not reached") else INK
     stroke = f'stroke="{color}"' + (f' stroke-width="{weight:g}"' if weight != 1 else "")
-    parts = ["<g>", f"<title>{escape(hover_text(node, states))}</title>"]
+    parts = [
+        f"<g{_button(node, states, buttons)}>",
+        f"<title>{escape(hover_text(node, states))}</title>",
+    ]
     if node.members:
         parts.append(
             f'<path d="M{x + content.width} {y + PILE}h{PILE}v{content.height}H{x + PILE}v-{PILE}" '

@@ -15,6 +15,7 @@ from depotlab._inside.debugger import BreakAt, Stop
 from depotlab._inside.debugging import AwaitingDebugger, BlockingDebugger, debug
 from depotlab._inside.dockerfiles import lint, outline, stages, to_state
 from depotlab._inside.failedstep import FailedStep
+from depotlab._inside.gatewayruns import GatewayRuns
 from depotlab._inside.layers import Differences, LayerInfo, Layers
 from depotlab._inside.look import Lookable, LookOptions
 from depotlab._inside.pastbuilds import (
@@ -27,6 +28,7 @@ from depotlab._inside.pastbuilds import (
 )
 from depotlab._inside.running import Runnable, prepare_run, run, run_async, shell
 from depotlab._inside.shell import Shell
+from depotlab._inside.stepfiles import step_files
 
 __all__ = [
     "AnyMount",
@@ -43,6 +45,7 @@ __all__ = [
     "Differences",
     "FailedStep",
     "FileChunks",
+    "GatewayRuns",
     "LayerInfo",
     "Layers",
     "LookOptions",
@@ -67,5 +70,6 @@ __all__ = [
     "run_async",
     "shell",
     "stages",
+    "step_files",
     "to_state",
 ]

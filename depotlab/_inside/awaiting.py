@@ -17,6 +17,7 @@ from depotlab._inside.look import (
     prepare_look,
 )
 from depotlab._inside.opened import Feed, Opened
+from depotlab._values import Value
 from depotlab._verbs import AnyBuilder
 from depotlab.buildkit import (
     CHUNK_BYTES,
@@ -40,7 +41,7 @@ __all__ = ["AwaitingLooks"]
 T = TypeVar("T")
 
 
-class AwaitingLooks:
+class AwaitingLooks(Value):
     """The verbs of a client that look into what a build makes, without an export.
 
     A target is what `build` takes, a step of a finished build (`result.at("deps")`, or one out of

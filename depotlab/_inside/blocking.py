@@ -17,6 +17,7 @@ from depotlab._inside.look import (
     prepare_look,
 )
 from depotlab._inside.opened import Feed, Opened
+from depotlab._values import Value
 from depotlab._verbs import AnyBuilder
 from depotlab.buildkit import (
     CHUNK_BYTES,
@@ -40,7 +41,7 @@ __all__ = ["BlockingLooks"]
 T = TypeVar("T")
 
 
-class BlockingLooks:
+class BlockingLooks(Value):
     """The verbs of a client that look into what a build makes, without an export.
 
     A target is what `build` takes, a step of a finished build (`result.at("deps")`, or one out of
@@ -143,6 +144,10 @@ class BlockingLooks:
             FileMissing: There is no such file; `.near` has similar names.
             PathError: It is a directory, or something else without content.
             DepotlabError: The target cannot be built.
+
+        Example:
+            >>> bk.read(app, "/etc/hostname")  # doctest: +SKIP
+            b'buildkitsandbox'
         """
         guest_path(path)
         check_range(offset, length)
@@ -171,6 +176,9 @@ class BlockingLooks:
             FileMissing: There is no such file; `.near` has similar names.
             PathError: It is a directory, or is no text in this encoding.
             DepotlabError: The target cannot be built.
+
+        Example:
+            >>> print(bk.read_text(app, "/etc/os-release"))  # doctest: +SKIP
         """
         guest_path(path)
         data = self.read(target, path, **options)
@@ -234,6 +242,9 @@ class BlockingLooks:
         Raises:
             FileMissing: There is no such directory.
             DepotlabError: The target cannot be built.
+
+        Example:
+            >>> bk.find(app, "*.py", "/app").to_pandas()  # doctest: +SKIP
         """
         guest_path(path)
         matcher(pattern)
@@ -259,6 +270,9 @@ class BlockingLooks:
         Raises:
             FileMissing: There is no such directory.
             DepotlabError: The target cannot be built.
+
+        Example:
+            >>> print(bk.tree(app, "/app"))  # doctest: +SKIP
         """
         guest_path(path)
         look = prepare_look("tree", target, options)
@@ -278,6 +292,9 @@ class BlockingLooks:
         Raises:
             FileMissing: There is no such directory.
             DepotlabError: The target cannot be built.
+
+        Example:
+            >>> bk.du(app, "/usr")[0]  # doctest: +SKIP
         """
         guest_path(path)
         look = prepare_look("du", target, options)
@@ -296,6 +313,9 @@ class BlockingLooks:
         Raises:
             UsageError: The frontend does not say which steps it made, or the daemon cannot make differences.
             DepotlabError: The target cannot be built.
+
+        Example:
+            >>> bk.layers(app).to_pandas()[["name", "size_bytes"]]  # doctest: +SKIP
         """
         look = prepare_look("layers", target, options)
         return self._looked(look, lambda opened: layers_of(opened))
@@ -316,6 +336,9 @@ class BlockingLooks:
         Raises:
             UsageError: A frontend does not say which steps it made, or the daemon cannot make differences.
             DepotlabError: A target cannot be built.
+
+        Example:
+            >>> [change.path for change in bk.diff(base, app).added]  # doctest: +SKIP
         """
         before = prepare_look("diff", first, options)
         after = prepare_look("diff", second, options)

@@ -24,6 +24,7 @@ from depotlab._inside.processes import place_of_state, run_at
 from depotlab._inside.running import open_place, prepare_run
 from depotlab._inside.warm import opened_state
 from depotlab._portal import portal
+from depotlab._values import Value
 from depotlab._verbs import AnyBuilder, prepare
 from depotlab.buildkit import Files, Listing, Pruned, Sizes, UsageRecord, guest_path, sizes
 from depotlab.errors import ContextError, DaemonError, UsageError
@@ -107,7 +108,7 @@ class _CacheMount:
                 yield found
 
 
-class BlockingCacheMount:
+class BlockingCacheMount(Value):
     """A directory that builds keep between them, on one builder. Made by `Client.cache_mount`."""
 
     def __init__(self, builder: AnyBuilder, cache_id: str, sharing: str) -> None:
@@ -177,7 +178,7 @@ class BlockingCacheMount:
         return f"<cache mount {self.id} on {self._core.builder.address}>"
 
 
-class AwaitingCacheMount:
+class AwaitingCacheMount(Value):
     """A directory that builds keep between them, to await. See `depotlab.Client.cache_mount`."""
 
     def __init__(self, builder: AnyBuilder, cache_id: str, sharing: str) -> None:

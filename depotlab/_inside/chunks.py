@@ -10,6 +10,7 @@ from depotlab._inside.look import Look
 from depotlab._inside.opened import Opened
 from depotlab._inside.warm import opened_state
 from depotlab._portal import portal
+from depotlab._values import Value
 from depotlab._verbs import AnyBuilder
 from depotlab.buildkit import CHUNK_BYTES, check_range
 
@@ -17,7 +18,7 @@ __all__ = ["FileChunks", "file_chunks"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class FileChunks:
+class FileChunks(Value):
     """The content of a file, piece by piece; each iteration reads it anew.
 
     No more than one piece is in memory, and the state is open while somebody iterates.

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
+from depotlab._values import Value
 from depotlab.errors import CommandFailed
 from depotlab.widgets import colored_html
 
@@ -63,7 +64,7 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Completed:
+class Completed(Value):
     """A command that ran in a container and has ended.
 
     Attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -21,6 +21,7 @@ from depotlab._inside.failedstep import files_at
 from depotlab._inside.opened import Opened, open_state
 from depotlab._inside.processes import Place
 from depotlab._rpc import RpcFailed
+from depotlab._values import Value
 from depotlab._verbs import AnyBuilder, BuildRequest, GraphBuild
 from depotlab.buildkit import (
     ExecPlan,
@@ -41,7 +42,7 @@ BreakAt = str | int | SourceLocation | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Stop:
+class Stop(Value):
     """A step that is about to run, or has just failed.
 
     Attributes:
@@ -128,10 +129,18 @@ class DebugCore:
         platform = request.platforms[0] if request.platforms else None
         if isinstance(target, Dockerfile):
             target = await to_state(builder, target, platform=platform)
+        if isinstance(target, Mapping):
+            if len(target) > 1:
+                raise UsageError(
+                    f"debug() goes through the graph of one platform, and this target has {len(target)}.",
+                    hint=f"say which with platform=: {', '.join(target)}",
+                )
+            (target,) = target.values()
         if not isinstance(target, State):
             raise UsageError(
-                "debug() goes through one graph, and this target is not known to be one before it runs.",
-                hint="give a State or a Dockerfile, such as one of the states that it returns",
+                f"debug() goes through a graph, and {target.name}() decides on one only while it runs.",
+                hint=f"debug the state that {target.name} returns, or that of a build of it: "
+                "llb.load(result.definition.to_bytes())",
             )
         opened = await open_state(builder, replace(request, target=scratch(), also=(target,)))
         try:
@@ -254,12 +263,12 @@ class DebugCore:
             await self._solve(*plan.inputs[mount.input]) if mount.input >= 0 else ""
             for mount in plan.mounts
         ]
-        return Place(self._opened, plan, tuple(ids))
+        return Place(self._opened.bridge, plan, tuple(ids))
 
     def _bare(self, ref: str) -> Place:
         """A place of nothing but files."""
         made = scratch().run(["-"]).marshal(self._opened.platform)
-        return Place(self._opened, ExecPlan(made.ops[-2].data), (ref,))
+        return Place(self._opened.bridge, ExecPlan(made.ops[-2].data), (ref,))
 
     def _output(self, op: OpView) -> int:
         """An output of the op that somebody reads: to ask for it is to run the op."""

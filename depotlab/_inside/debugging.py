@@ -13,6 +13,7 @@ from depotlab._inside.processes import run_at
 from depotlab._inside.running import prepare_at
 from depotlab._inside.shell import Shell, open_shell
 from depotlab._portal import portal
+from depotlab._values import Value
 from depotlab._verbs import AnyBuilder, BuildRequest
 from depotlab.buildkit import Listing
 from depotlab.errors import StepFailed
@@ -22,7 +23,7 @@ __all__ = ["AwaitingDebugger", "BlockingDebugger", "debug"]
 _ROWS_AROUND = 8
 
 
-class _Shown:
+class _Shown(Value):
     """What both debuggers show of where they stand."""
 
     def __init__(self, core: DebugCore) -> None:

@@ -152,7 +152,7 @@ def place_in(opened: Opened, failed: FailedOp, *, before: bool = False) -> Place
         if not before and number < len(failed.mount_ids):
             found = failed.mount_ids[number] or found
         ids.append(found if mount.kind in ("bind", "cache") else "")
-    return Place(opened, plan, tuple(ids))
+    return Place(opened.bridge, plan, tuple(ids))
 
 
 async def keep_failure(builder: AnyBuilder, request: BuildRequest) -> object:

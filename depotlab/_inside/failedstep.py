@@ -14,8 +14,11 @@ from depotlab._inside.processes import Place
 from depotlab._inside.running import failed_builder, prepare_run, run, shell
 from depotlab._inside.shell import Shell
 from depotlab._portal import portal
+from depotlab._verbs import StepDetails, failed_build, failed_steps
 from depotlab.buildkit import Container, Files, Listing, guest_path
 from depotlab.errors import StepFailed, UsageError
+from depotlab.progress import Snapshot
+from depotlab.widgets import StepViews
 
 __all__ = ["FailedStep", "failed_ls", "failed_read", "files_at"]
 
@@ -44,7 +47,7 @@ async def files_at(place: Place, path: str | PurePath) -> AsyncIterator[tuple[Fi
     container: Container = await place.container()
     try:
         yield (
-            Files(place.opened.bridge, container.id, mount=found[1]),
+            Files(place.bridge, container.id, mount=found[1]),
             "/" + full[found[0] :].lstrip("/"),
         )
     finally:
@@ -72,14 +75,32 @@ async def failed_read(
 
 
 @dataclass(frozen=True, slots=True)
-class FailedStep:
-    """What an error asks when somebody looks at its step. Blocks.
+class FailedStep(StepViews):
+    """What an error asks when somebody looks at its step, or at the build around it. Blocks.
 
     Attributes:
         error: Whose step.
     """
 
     error: StepFailed
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """See `StepFailed.snapshot`."""
+        found = failed_steps(self.error)
+        if found is None:
+            raise UsageError(
+                "This error does not know the steps of its build: it was copied, or comes from another process.",
+                hint="look where the build failed, or build again here",
+            )
+        return found
+
+    def _steps_now(self) -> Snapshot:
+        return self.snapshot
+
+    def _step_details(self) -> StepDetails | None:
+        found = failed_build(self.error)
+        return StepDetails(found.request, found.builder) if found is not None else None
 
     def ls(self, path: str | PurePath, *, before: bool) -> Listing:
         """See `StepFailed.ls`."""

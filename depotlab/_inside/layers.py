@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 from depotlab._inside.opened import Opened
 from depotlab._rpc import RpcFailed
+from depotlab._values import Rows, Value
 from depotlab.buildkit import (
     FileChange,
     Files,
@@ -31,6 +32,16 @@ _LARGEST = 20
 
 _AT_ONCE = 4
 _SHOWN_ROWS = 60
+_LAYER_COLUMNS = (
+    "number",
+    "name",
+    "kind",
+    "size_bytes",
+    "added",
+    "changed",
+    "removed",
+    "removed_bytes",
+)
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
 
@@ -45,7 +56,7 @@ def _plain(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class LayerInfo:
+class LayerInfo(Value):
     """What one step did to the files.
 
     Attributes:
@@ -78,44 +89,26 @@ class LayerInfo:
 
     def row(self) -> dict[str, Any]:
         """Return the fields by name, for tables."""
-        names = (
-            "number",
-            "name",
-            "kind",
-            "size_bytes",
-            "added",
-            "changed",
-            "removed",
-            "removed_bytes",
-        )
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _LAYER_COLUMNS}
 
 
-class Layers(Sequence[LayerInfo]):
+class Layers(Rows[LayerInfo]):
     """What the steps of a target did to its files, the largest first. `.in_order` has them as they came."""
+
+    _columns = _LAYER_COLUMNS
 
     def __init__(self, layers: Sequence[LayerInfo]) -> None:
         self.in_order = tuple(layers)
-        self._layers = tuple(sorted(layers, key=lambda one: (-one.size_bytes, one.number)))
-
-    @overload
-    def __getitem__(self, index: int) -> LayerInfo: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[LayerInfo, ...]: ...
-    def __getitem__(self, index: int | slice) -> LayerInfo | tuple[LayerInfo, ...]:
-        return self._layers[index]
-
-    def __len__(self) -> int:
-        return len(self._layers)
+        super().__init__(sorted(layers, key=lambda one: (-one.size_bytes, one.number)))
 
     @property
     def total_bytes(self) -> int:
         """Of all layers together, before compression."""
-        return sum(layer.size_bytes for layer in self._layers)
+        return sum(layer.size_bytes for layer in self)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a dictionary for each layer, for tables of any kind."""
-        return [layer.row() for layer in self._layers]
+        return [layer.row() for layer in self]
 
     def _headline(self) -> str:
         steps = "step" if len(self) == 1 else "steps"
@@ -132,11 +125,11 @@ class Layers(Sequence[LayerInfo]):
     def __str__(self) -> str:
         return "\n".join(
             f"{bytes_text(one.size_bytes):>9}  +{one.added} ~{one.changed} -{one.removed}  {cut(_plain(one.name), 100)}"
-            for one in self._layers
+            for one in self
         )
 
     def _repr_html_(self) -> str:
-        most = max((one.size_bytes for one in self._layers), default=0) or 1
+        most = max((one.size_bytes for one in self), default=0) or 1
         rows = [
             (
                 str(one.number),
@@ -146,10 +139,10 @@ class Layers(Sequence[LayerInfo]):
                 f"+{one.added} ~{one.changed} -{one.removed}",
                 _largest(one),
             )
-            for one in self._layers[:_SHOWN_ROWS]
+            for one in self[:_SHOWN_ROWS]
         ]
         rest = len(self) - _SHOWN_ROWS
-        wasted = sum(one.removed_bytes for one in self._layers)
+        wasted = sum(one.removed_bytes for one in self)
         notes = [f"and {rest} smaller ones"] if rest > 0 else []
         if wasted:
             notes.append(
@@ -165,24 +158,13 @@ class Layers(Sequence[LayerInfo]):
         )
 
 
-class Differences(Sequence[FileChange]):
+class Differences(Rows[FileChange]):
     """What differs between two states, by path. `.largest` has what takes most first."""
 
+    _columns = ("kind", "path", "size_bytes", "mode_before", "mode_after", "what")
+
     def __init__(self, changes: Sequence[FileChange]) -> None:
-        self._changes = tuple(sorted(changes, key=lambda change: change.path))
-
-    @overload
-    def __getitem__(self, index: int) -> FileChange: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[FileChange, ...]: ...
-    def __getitem__(self, index: int | slice) -> FileChange | tuple[FileChange, ...]:
-        return self._changes[index]
-
-    def __len__(self) -> int:
-        return len(self._changes)
-
-    def __iter__(self) -> Iterator[FileChange]:
-        return iter(self._changes)
+        super().__init__(sorted(changes, key=lambda change: change.path))
 
     @property
     def added(self) -> tuple[FileChange, ...]:

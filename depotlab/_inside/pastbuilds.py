@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from depotlab._values import Value
 from depotlab._verbs import AnyBuilder, Builder
 from depotlab.buildkit import (
     Attestation,
@@ -32,10 +33,10 @@ from depotlab.progress import (
     Fold,
     Phase,
     Snapshot,
-    Step,
+    Steps,
     VertexUpdated,
 )
-from depotlab.widgets import ProgressMode, Ticker, choose, final_html
+from depotlab.widgets import ProgressMode, StepViews, Ticker, choose, final_html
 
 __all__ = [
     "BuildInspection",
@@ -59,7 +60,7 @@ A = TypeVar("A", bound=Attestation)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class BuildInspection:
+class BuildInspection(StepViews, Value):
     """A past build with all that its daemon still has of it.
 
     Attributes:
@@ -74,10 +75,13 @@ class BuildInspection:
     attestations: tuple[Attestation, ...] = ()
     error: DepotlabError | None = field(default=None, compare=False)
 
+    def _steps_now(self) -> Snapshot:
+        return self.snapshot
+
     @property
-    def steps(self) -> tuple[Step, ...]:
-        """All steps, in the order in which they began."""
-        return self.snapshot.steps
+    def steps(self) -> Steps:
+        """All steps, in the order in which they began: a tuple, and a table with `.to_pandas()`."""
+        return Steps(self.snapshot.steps)
 
     def logs(self, step: str | None = None) -> str:
         """Return what steps wrote, as text.

@@ -23,6 +23,7 @@ from depotlab._inside.opened import Opened
 from depotlab._rpc import RpcFailed
 from depotlab._verbs import BuildRequest, GraphBuild
 from depotlab.buildkit import (
+    Bridge,
     Container,
     ExecPlan,
     Exit,
@@ -33,9 +34,9 @@ from depotlab.buildkit import (
 )
 from depotlab.errors import CommandFailed, CommandTimeout
 from depotlab.frontend import Dockerfile
-from depotlab.llb import Platform, State, scratch
+from depotlab.llb import ImageConfig, Platform, State, scratch
 
-__all__ = ["Place", "place_of_state", "run_at"]
+__all__ = ["Place", "place_of", "place_of_state", "run_at", "with_config"]
 
 STOP_S = 0.7
 """How long a command may take to end after an interrupt, before it is killed."""
@@ -55,13 +56,13 @@ class Place:
     """Where a command can run: an op, and what each of its mounts shows.
 
     Attributes:
-        opened: The build that the ids belong to.
+        bridge: Of the build that the ids belong to.
         plan: The op.
         ids: By mount.
         is_commands_own: The op is that of the command to be run, and not that of a step.
     """
 
-    opened: Opened
+    bridge: Bridge
     plan: ExecPlan
     ids: tuple[str, ...]
     is_commands_own: bool = False
@@ -92,9 +93,9 @@ class Place:
             DaemonError: The daemon refused.
         """
         try:
-            return await open_container(self.opened.bridge, self.plan, self.ids)
+            return await open_container(self.bridge, self.plan, self.ids)
         except RpcFailed as failure:
-            address = self.opened.channel.endpoint.address
+            address = self.bridge.channel.endpoint.address
             raise from_failure(failure, address=address) from failure
 
 
@@ -113,27 +114,44 @@ async def place_of_state(
     if of_step:
         base = _with_settings(base, opened.platform)
     elif isinstance(request.target, Dockerfile) and opened.config is not None:
-        # What the frontend made of the Dockerfile has no settings, but the image that comes of it has.
-        config = opened.config
-        base = base.env(config.env) if config.env else base
-        base = base.dir(config.working_dir) if config.working_dir else base
-        base = base.user(config.user) if config.user else base
-    graph = GraphBuild(command.on(base), (opened.platform,))
-    bridge = opened.bridge
-    definition = graph.marshal(await graph.resolve(bridge, opened.platform), opened.platform)
+        base = with_config(base, opened.config)
+    return await place_of(opened.bridge, opened.platform, base, opened.ref, command)
+
+
+async def place_of(
+    bridge: Bridge, platform: Platform, base: State, root: str, command: Command
+) -> Place:
+    """Say what a command in a state needs that is solved in a build.
+
+    Args:
+        bridge: Of the build.
+        platform: That the state was solved for.
+        base: The state, with the variables, the directory and the user that hold for the command.
+        root: Reference of its files.
+        command: To be run in it.
+    """
+    graph = GraphBuild(command.on(base), (platform,))
+    definition = graph.marshal(await graph.resolve(bridge, platform), platform)
     whole = definition.to_bytes()
     plan = ExecPlan(definition.ops[-2].data)
 
     async def shown(number: int, wanted: int) -> str:
         if number == plan.root:
-            return opened.ref
+            return root
         return await bridge.solve(part_of(whole, *plan.inputs[wanted])) if wanted >= 0 else ""
 
     try:
         ids = await asyncio.gather(*(shown(n, m.input) for n, m in enumerate(plan.mounts)))
     except RpcFailed as failure:
-        raise from_failure(failure, address=opened.channel.endpoint.address) from failure
-    return Place(opened, plan, tuple(ids), is_commands_own=True)
+        raise from_failure(failure, address=bridge.channel.endpoint.address) from failure
+    return Place(bridge, plan, tuple(ids), is_commands_own=True)
+
+
+def with_config(state: State, config: ImageConfig) -> State:
+    """Return what a frontend made of a Dockerfile, which has no settings, with those of the image that comes of it."""
+    state = state.env(config.env) if config.env else state
+    state = state.dir(config.working_dir) if config.working_dir else state
+    return state.user(config.user) if config.user else state
 
 
 def _with_settings(state: State, platform: Platform) -> State:
@@ -167,7 +185,7 @@ async def run_at(place: Place, command: Command) -> Completed:
             done = done if code is None else replace(done, exit_code=code)
         return done
     except RpcFailed as failure:
-        address = place.opened.channel.endpoint.address
+        address = place.bridge.channel.endpoint.address
         raise from_failure(failure, address=address) from failure
     finally:
         # In a task of its own, so that a second interrupt does not leave it on the daemon.

@@ -11,7 +11,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +22,7 @@ from depotlab._inside.completed import shown_command
 from depotlab._inside.processes import Place
 from depotlab._portal import Job, portal, wait_blocking
 from depotlab._rpc import RpcFailed
+from depotlab._values import Value, cut
 from depotlab.buildkit import Container, Files, Process, from_failure
 from depotlab.errors import CommandFailed, DepotlabError, UsageError
 from depotlab.widgets import (
@@ -132,7 +133,7 @@ class _Session:
                     process.close()
             except RpcFailed as failure:
                 raise from_failure(
-                    failure, address=place.opened.channel.endpoint.address
+                    failure, address=place.bridge.channel.endpoint.address
                 ) from failure
             finally:
                 await asyncio.shield(asyncio.ensure_future(container.release()))
@@ -200,7 +201,7 @@ async def _found_shell(place: Place, container: Container) -> str:
     Raises:
         CommandFailed: None.
     """
-    files = Files(place.opened.bridge, container.id, mount=place.plan.root)
+    files = Files(place.bridge, container.id, mount=place.plan.root)
     for path in SHELLS:
         if await files.exists(path):
             return path
@@ -212,7 +213,7 @@ async def _found_shell(place: Place, container: Container) -> str:
     )
 
 
-class Shell:
+class Shell(Value):
     """A shell that runs in a container, and whoever sits at it. Made by `shell`.
 
     In a notebook it is a terminal below the cell, which lives on while other cells run; in a program it has the
@@ -278,7 +279,13 @@ class Shell:
 
     def __repr__(self) -> str:
         how = "open" if self.is_open else self._session.ending
-        return f"<Shell {self._session.title}: {how}>"
+        return f"<Shell {cut(self._session.title, 100)}: {how}>"
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "command", self._session.title
+        yield "open", self.is_open
+        yield "exit code", self.exit_code
+        yield "last lines", tuple(self.transcript.splitlines()[-10:])
 
 
 def open_shell(

@@ -21,6 +21,7 @@ from depotlab.progress._events import (
 from depotlab.progress._fold import Fold, fold
 from depotlab.progress._lines import LineSplitter, LogLine, split_lines
 from depotlab.progress._logs import LogStore, LogTail
+from depotlab.progress._path import critical_path, idle_s
 from depotlab.progress._snapshot import (
     BuildWarning,
     Counts,
@@ -30,6 +31,7 @@ from depotlab.progress._snapshot import (
     StepState,
     Transfer,
 )
+from depotlab.progress._steps import Steps
 
 __all__ = [
     "BuildEnded",
@@ -51,12 +53,19 @@ __all__ = [
     "Snapshot",
     "Step",
     "StepState",
+    "Steps",
     "Transfer",
     "TransferUpdated",
     "VertexUpdated",
     "WarningRaised",
     "clock_read",
+    "critical_path",
     "decode",
     "fold",
+    "idle_s",
     "split_lines",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from depotlab._values import Value
 from depotlab.progress._events import (
     BuildEnded,
     BuildStarted,
@@ -162,7 +163,7 @@ class _Slot:
         )
 
 
-class Fold:
+class Fold(Value):
     """Feed it events on one thread, take snapshots on another.
 
     A snapshot costs in proportion to the steps that changed since the last one, whatever the

@@ -24,6 +24,7 @@ from array import array
 from bisect import bisect_right
 from typing import IO
 
+from depotlab._values import Value
 from depotlab.progress._events import LogWritten
 from depotlab.progress._lines import STREAM_NOTE, LineSplitter, LogLine, split_lines
 
@@ -38,7 +39,7 @@ DEFAULT_CAP_BYTES = 256 * 1024 * 1024
 _HEADER = struct.Struct("<qiI")  # at_ns, stream, length of the data that follows
 
 
-class LogTail:
+class LogTail(Value):
     """The newest output of one step (or of all steps), decoded when somebody looks.
 
     An immutable value. Chunks are kept as they came, because most of them scroll by unseen.
@@ -187,7 +188,7 @@ class StepLog:
         )
 
 
-class LogStore:
+class LogStore(Value):
     """The output of all steps of one build.
 
     Args:
@@ -267,10 +268,14 @@ class LogStore:
     ) -> tuple[list[LogWritten], int]:
         """Return the chunks of a step from `start_byte` on, and where to go on next time.
 
-        Reads the temporary file if need be. `start_byte` is 0, what an earlier call returned, or
-        any other: then the first chunk may begin in the middle of a line. At most `max_bytes` are
-        returned, all by default. Bytes that were not kept show up as one chunk of stream 0 that
+        Reads the temporary file if need be. Bytes that were not kept show up as one chunk of stream 0 that
         says how many.
+
+        Args:
+            digest: Of the step.
+            start_byte: 0, what an earlier call returned, or any other: then the first chunk may begin in the
+                middle of a line.
+            max_bytes: The most to return; None returns all.
         """
         with self.lock:
             log = self._logs.get(digest)

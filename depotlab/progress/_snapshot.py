@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from depotlab._values import Value
 from depotlab.errors import SourceLocation, UsageError
 from depotlab.progress._events import Phase
 from depotlab.progress._lines import LogLine
@@ -73,8 +74,8 @@ class Transfer(NamedTuple):
         return min(1.0, self.current / self.total) if self.total > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class BuildWarning:
+@dataclass(frozen=True, slots=True, repr=False)
+class BuildWarning(Value):
     """A remark that did not fail the build.
 
     Attributes:
@@ -95,7 +96,7 @@ class BuildWarning:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Step:
+class Step(Value):
     """One step: a vertex of the graph, or a progress group of several.
 
     Attributes:
@@ -204,7 +205,7 @@ class Counts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
-class Snapshot:
+class Snapshot(Value):
     """A build at one moment.
 
     Attributes:
@@ -249,6 +250,20 @@ class Snapshot:
             f"<Snapshot{target}: {self.phase} for {self.duration_s:.1f} s, "
             f"{counts.over}/{counts.total} steps ({', '.join(words) or 'none yet'})>"
         )
+
+    def _facts(self) -> Iterable[tuple[str, object]]:
+        counts = self.counts._asdict().items()
+        return [
+            ("target", self.target),
+            ("where", self.where),
+            ("phase", self.phase),
+            ("steps", ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts if n)),
+            ("duration_s", self.duration_s),
+            ("up_bytes", self.up_bytes),
+            ("down_bytes", self.down_bytes),
+            ("warnings", tuple(warning.short for warning in self.warnings)),
+            ("error", self.error),
+        ]
 
     @property
     def started_at(self) -> datetime:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal, TextIO, get_args
 
 from depotlab.errors import UsageError
+from depotlab.widgets._details import Details
 from depotlab.widgets._json import JsonView
 from depotlab.widgets._notebook import NotebookView, is_in_kernel, notebook_mode
 from depotlab.widgets._plain import PlainView
@@ -24,6 +25,7 @@ def choose(
     *,
     stream: TextIO | None = None,
     on_cancel: Callable[[], None] | None = None,
+    details: Details | None = None,
 ) -> View:
     """Return a view that is not open yet.
 
@@ -33,6 +35,7 @@ def choose(
             holds `plain`, `tty`, `quiet` or `rawjson`, outside of notebooks.
         stream: Where text goes: standard error by default, standard output for `json`.
         on_cancel: What the Cancel button of a notebook does; no button without it.
+        details: What knows more of the steps than their progress, for the view of a notebook.
 
     Raises:
         UsageError: There is no such mode.
@@ -46,7 +49,7 @@ def choose(
         mode = _found(stream or sys.stderr)
     match mode:
         case "notebook":
-            return NotebookView(mode=notebook_mode(), on_cancel=on_cancel)
+            return NotebookView(mode=notebook_mode(), on_cancel=on_cancel, details=details)
         case "tty":
             return TerminalView(stream or sys.stderr)
         case "json":

@@ -13,6 +13,8 @@ import re
 from html import escape
 
 from depotlab.progress import Phase, Snapshot, Step, StepState
+from depotlab.widgets._details import Details
+from depotlab.widgets._folded import folded_graph, folded_timeline
 from depotlab.widgets._frame import to_frame
 from depotlab.widgets._markup import (
     AMBER,
@@ -28,6 +30,7 @@ from depotlab.widgets._markup import (
     words,
 )
 from depotlab.widgets._output import failure_html, output_html
+from depotlab.widgets._picking import pick_handlers
 from depotlab.widgets._slow import slow_text
 from depotlab.widgets._text import (
     PHASE_SYMBOLS,
@@ -41,25 +44,13 @@ from depotlab.widgets._text import (
     where_text,
 )
 
-__all__ = ["VIEW_CLASS", "final_html", "frame_html"]
-
-VIEW_CLASS = "depotlab-view"
-"""Of the element that holds a whole live view; the handler below looks for its list there."""
+__all__ = ["final_html", "frame_html"]
 
 # The order in which states fill the bar, from its left end.
 _BAR = (StepState.CACHED, StepState.RAN, StepState.FAILED, StepState.CANCELED, StepState.RUNNING)
 _MAX_NAME = 160
 _SURE_NAME = 40  # characters that narrow columns have room for
 _TAG = re.compile(r"\[[^\]]{1,60}\] ")
-
-# Options of the list begin with `#` and the number of the step. Nothing of a build is in here. On the
-# press and not on the click: a frame that is drawn between press and release would swallow a click.
-_PICK = (
-    "if(event.button)return;const r=event.target.closest('[data-n]'),v=this.closest('.depotlab-view'),"
-    "s=v&&v.querySelector('select');if(r&&s){const i=[...s.options].findIndex("
-    "o=>o.value.startsWith('#'+r.dataset.n+' '));if(i>=0){s.selectedIndex=i;"
-    "s.dispatchEvent(new Event('change',{bubbles:true}))}}"
-)
 
 
 def frame_html(
@@ -84,29 +75,43 @@ def frame_html(
 
 
 def final_html(
-    snapshot: Snapshot, *, max_rows: int = 12, max_log_lines: int = 20, headline: str = ""
+    snapshot: Snapshot,
+    *,
+    max_rows: int = 12,
+    max_log_lines: int = 20,
+    headline: str = "",
+    details: Details | None = None,
 ) -> str:
-    """Return what stays in a saved notebook: a few kB, whatever the size of the build.
+    """Return what stays in a saved notebook: at most 60 kB, whatever the size of the build.
 
-    Two lines if all went well, the second of which unfolds. `headline` replaces the usual first
-    line; it is escaped like everything else.
+    Two lines if all went well, the second of which unfolds.
+
+    Args:
+        snapshot: The end.
+        max_rows: The most steps that have a row.
+        max_log_lines: Of what failed.
+        headline: Instead of the usual first line; it is escaped like everything else.
+        details: What knows more of the steps, for the graph.
     """
     rows = _rows(snapshot, max_rows=max_rows, has_times=True)
+    rows += folded_timeline(snapshot)
+    graph = folded_graph(snapshot, details)
     if snapshot.phase is Phase.SUCCEEDED and not snapshot.failed:
         slow = slow_text(snapshot)
-        details = (
+        folded = (
             f'<details><summary style="cursor:pointer;color:{GREY};font-size:12px">'
             f"{safe(facts_text(snapshot))}</summary>{_bar(snapshot)}"
             f'<div style="font-size:12px">{note(slow) if slow else ""}</div>'
-            f"{rows}{_logs(snapshot)}</details>"
+            f"{rows}{_logs(snapshot)}{graph}</details>"
         )
-        return page(_title(snapshot, headline), details, _warnings(snapshot))
+        return page(_title(snapshot, headline), folded, _warnings(snapshot))
     return page(
         _head(snapshot, title=headline),
         _bar(snapshot),
         *_failures(snapshot, n_lines=max_log_lines, has_earlier=True),
         rows,
         _warnings(snapshot),
+        graph,
     )
 
 
@@ -192,7 +197,7 @@ def _rows(
             f"{_cell(safe(frame.more), GREY, 'font-size:12px')}{_cell('')}</tr>"
         )
     # The only handler: of the table, so that a row that is drawn again is not without one.
-    handler = f' onmousedown="{escape(_PICK)}"' if picked is not None else ""
+    handler = pick_handlers() if picked is not None else ""
     return (
         f'<table{handler} aria-label="steps" style="width:100%;margin:0;border-collapse:collapse;'
         f'border:none;table-layout:auto;{CODE}">{rows}</table>'
@@ -338,11 +343,13 @@ def _logs(snapshot: Snapshot) -> str:
     """Return the last lines of the steps that took longest, each folded."""
     ran = [step for step in snapshot.of(StepState.RAN) if step.n_log_lines]
     slow = sorted(ran, key=lambda step: -step.duration_s)[:_LOG_STEPS]
-    return "".join(
+    kept = "".join(
         f'<details><summary style="cursor:pointer;font-size:12px;color:{GREY}">Output of '
         f"{words(step.name, 80)}</summary>{output_html(step, n_lines=_LOG_LINES)}</details>"
         for step in slow
     )
+    whole = note("To read all of it, call .view() on the result while the kernel lives.")
+    return f'{kept}<div style="font-size:12px">{whole}</div>' if kept else ""
 
 
 def _warnings(snapshot: Snapshot) -> str:

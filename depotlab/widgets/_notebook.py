@@ -24,19 +24,20 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from depotlab.progress import Snapshot
+from depotlab.widgets._details import Details
 from depotlab.widgets._html import final_html, frame_html
 from depotlab.widgets._live import Live
 from depotlab.widgets._overview import Overview, overview_html
 from depotlab.widgets._plain import final_text
 from depotlab.widgets._text import headline, one_line
 
-__all__ = ["NotebookMode", "NotebookView", "is_in_kernel", "notebook_mode"]
+__all__ = ["VIEW_TYPE", "NotebookMode", "NotebookView", "is_in_kernel", "notebook_mode"]
 
 NotebookMode = Literal["widgets", "html", "plain", "static", "off"]
 """`widgets`: live panes. `html`, `plain`: the output is replaced as a whole, no widgets.
 `static`: one line at the start and the end state. `off`: nothing."""
 
-_VIEW = "application/vnd.jupyter.widget-view+json"
+VIEW_TYPE = "application/vnd.jupyter.widget-view+json"
 _overview = Overview()
 _REPLACE_EVERY_NS = 450_000_000  # html and plain replace all of the output: about twice a second
 
@@ -78,6 +79,7 @@ class NotebookView:
         mode: See `NotebookMode`; by default what `notebook_mode` finds.
         on_cancel: Called when the Cancel button is pressed, on whatever thread the kernel
             handles messages on, so it may only set a flag. Without it there is no button.
+        details: What knows more of the steps than their progress: ops, lines, files.
         max_rows: The most steps that have a row of their own.
     """
 
@@ -86,10 +88,12 @@ class NotebookView:
         *,
         mode: NotebookMode | None = None,
         on_cancel: Callable[[], None] | None = None,
+        details: Details | None = None,
         max_rows: int = 15,
     ) -> None:
         self._mode = mode or notebook_mode()
         self._on_cancel = on_cancel
+        self._details = details
         self._max_rows = max_rows
         self._display_id = f"depotlab-{uuid.uuid4().hex}"
         self._live: Live | None = None
@@ -107,9 +111,9 @@ class NotebookView:
             return
         bundle: dict[str, Any] = {"text/plain": one_line(headline(snapshot), 200)}
         if self._mode == "widgets":
-            self._live = Live(self._on_cancel)
+            self._live = Live(self._on_cancel, self._details)
             self._paint(self._live, snapshot)
-            bundle[_VIEW] = self._live.view()
+            bundle[VIEW_TYPE] = self._live.view()
         elif self._mode != "plain":
             bundle["text/html"] = frame_html(snapshot, max_rows=self._max_rows)
         self._publish(bundle, is_update=False)
@@ -131,7 +135,7 @@ class NotebookView:
         """Leave static HTML and text where the live view was."""
         if self._mode == "off":
             return
-        html = final_html(snapshot)
+        html = final_html(snapshot, details=self._details)
         if self._live is not None:
             _overview.forget(self._display_id)
             self._live.settle(html)

@@ -11,7 +11,7 @@ from depotlab.progress import LogLine, Step
 from depotlab.widgets._ansi import colored_html, plain
 from depotlab.widgets._markup import CODE, GREY, RED, boxed, safe, words
 
-__all__ = ["LABEL_CH", "failure_html", "log_html", "output_html"]
+__all__ = ["LABEL_CH", "failure_html", "log_html", "output_html", "place_html"]
 
 LABEL_CH = 15
 _MAX_LINE = 400
@@ -21,14 +21,13 @@ _EARLIER_BYTES = 8_000
 _MARK = "background:#fab00566;border-radius:2px"
 
 
-def log_html(
-    lines: Sequence[tuple[str, LogLine]], *, is_wrapped: bool = True, needle: str = ""
-) -> str:
+def log_html(lines: Sequence[tuple[str, LogLine]], *, needle: str = "") -> str:
     """Return log lines, each after its label where that changes.
+
+    Long lines go on below, unless the page says otherwise by the properties `--dl-wrap` and `--dl-column`.
 
     Args:
         lines: A label (the step, or a number) and a line.
-        is_wrapped: Long lines go on below; else the pane scrolls sideways.
         needle: Mark where this stands, in any case of letters; such lines lose their colours.
     """
     cells = []
@@ -42,13 +41,9 @@ def log_html(
         text = _marked(plain(line.text), needle) if needle else _log_text(line)
         cells.append(f"<span{style}>{shown}</span>" if has_labels else "")
         cells.append(f"<div>{text or '&nbsp;'}</div>")
-    wrap = (
-        "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
-        if is_wrapped
-        else "white-space:pre"
-    )
+    wrap = "white-space:var(--dl-wrap,pre-wrap);word-break:normal;overflow-wrap:anywhere"
     columns = f"{LABEL_CH}ch " if has_labels else ""
-    columns += "minmax(0,1fr)" if is_wrapped else "max-content"
+    columns += "var(--dl-column,minmax(0,1fr))"
     # Styles stand on the whole and not on each line: this is sent several times a second.
     return (
         f'<div style="{CODE};display:grid;grid-template-columns:{columns};{wrap}">'
@@ -64,7 +59,7 @@ def failure_html(
     has_earlier: bool = False,
 ) -> str:
     """Return the block that says which step failed, why, the user's line, and what it wrote last."""
-    places = "".join(_place(location) for location in locations[:2])
+    places = "".join(place_html(location) for location in locations[:2])
     return boxed(
         RED,
         f'<div><span style="color:{RED}">✖</span> <b>{words(step.name, _MAX_NAME)}</b></div>'
@@ -103,12 +98,12 @@ def output_html(step: Step, *, n_lines: int, has_earlier: bool = False) -> str:
     return folded + _pre(gone + "\n".join(_log_text(line) for line in newest))
 
 
-def _place(location: SourceLocation) -> str:
+def place_html(location: SourceLocation, color: str = RED) -> str:
     """Return where the user asked for it, with the line marked in the lines around it."""
     rows = []
     for row in location.excerpt(around=2).splitlines():
         text = escape(row[:200])
-        rows.append(f'<b style="color:{RED}">{text}</b>' if row.startswith(">") else text)
+        rows.append(f'<b style="color:{color}">{text}</b>' if row.startswith(">") else text)
     where = f'<div style="color:{GREY}">at {words(str(location), 200)}</div>'
     return where + (_pre("\n".join(rows)) if rows else "")
 

@@ -24,9 +24,13 @@ from depotlab.progress import (
 )
 from depotlab.widgets._ansi import plain
 from depotlab.widgets._output import LABEL_CH
+from depotlab.widgets._picking import FILES_OF
 from depotlab.widgets._text import bytes_text, label_text, one_line
 
-__all__ = ["LogPage", "LogReader", "Wish", "choices", "recent_lines"]
+__all__ = ["FILES", "LogPage", "LogReader", "Wish", "choices", "recent_lines"]
+
+FILES = "files:"
+"""Before the digest of a step: the option that asks for its files."""
 
 NEWEST_LINES = 200
 FOUND_LINES = 300
@@ -47,12 +51,23 @@ class Wish:
         needle: What is searched for, or empty.
         is_following: New lines are shown as they come.
         page: Counted from 0, the oldest; None is the newest output.
+        has_files: The files of the step are shown.
+        has_graph: The graph is shown.
+        has_timeline: The timeline is shown.
     """
 
     step: str = ""
     needle: str = ""
     is_following: bool = True
     page: int | None = None
+    has_files: bool = False
+    has_graph: bool = False
+    has_timeline: bool = False
+
+    @property
+    def option(self) -> str:
+        """The value of the list's option that asks for this."""
+        return FILES + self.step if self.has_files else self.step
 
     def turned(self, turn: Turn, n_pages: int) -> Wish:
         """Return the wish after a press of Older or Newer; the newest output comes after the last page."""
@@ -101,7 +116,8 @@ class LogReader:
         newest = step.log.lines(NEWEST_LINES)  # none when a line is longer than what is kept
         if snapshot.logs is None or (wish.page is None and newest):
             first = step.n_log_lines - len(newest) + 1
-            about += f": {step.n_log_lines} lines, {bytes_text(step.log.n_bytes)}"
+            plural = "" if step.n_log_lines == 1 else "s"
+            about += f": {step.n_log_lines} line{plural}, {bytes_text(step.log.n_bytes)}"
             if first > 1:
                 about += f", the newest {len(newest)} shown"
             return LogPage(_unlabelled(newest), about, n_pages)
@@ -176,10 +192,13 @@ def recent_lines(snapshot: Snapshot, *, limit: int) -> list[tuple[str, LogLine]]
     return [(labels.get(vertex, ""), line) for vertex, line in lines]
 
 
-def choices(snapshot: Snapshot, shown: Iterable[Step], picked: str) -> list[tuple[str, str]]:
+def choices(
+    snapshot: Snapshot, shown: Iterable[Step], picked: str, *, has_files: bool = False
+) -> list[tuple[str, str]]:
     """Return what the list of logs offers: a text and a digest, all output first.
 
-    The steps that have a row, the one that is picked, and of the others the newest that wrote something.
+    The steps that have a row, the one that is picked, and of the others the newest that wrote something; with
+    `has_files` also the files of the one that is picked.
     """
     rows = {step.digest for step in shown} | {picked}
     offered = [s for s in snapshot.steps if s.number and (s.digest in rows or s.log.n_bytes)]
@@ -187,6 +206,9 @@ def choices(snapshot: Snapshot, shown: Iterable[Step], picked: str) -> list[tupl
         newest = {step.digest for step in offered[-_MAX_CHOICES + len(rows) :]}
         offered = [step for step in offered if step.digest in rows | newest]
     named = [(f"#{step.number} {one_line(step.name, 70)}", step.digest) for step in offered]
+    if has_files:
+        at = next(index for index, (_, digest) in enumerate(named) if digest == picked)
+        named.insert(at + 1, (FILES_OF + named[at][0], FILES + picked))
     return [("All output", ""), *named]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from depotlab._values import bytes_text
 from depotlab.progress import Phase, Snapshot, Step, StepState
 from depotlab.widgets._ansi import plain
 
@@ -48,19 +49,6 @@ def one_line(text: str, limit: int) -> str:
     """Return the text on one line of at most `limit` characters, free of control characters."""
     text = plain(" ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def bytes_text(n_bytes: int) -> str:
-    """Return a size in decimal units with two or three digits: `0 B`, `9.8 kB`, `120 MB`."""
-    units = ["TB", "GB", "MB", "kB", "B"]
-    value = float(n_bytes)
-    unit = units.pop()
-    while value >= 999.5 and units:
-        value /= 1000
-        unit = units.pop()
-    if unit == "B" or value >= 99.95:
-        return f"{value:.0f} {unit}"
-    return f"{value:.1f} {unit}"
 
 
 def seconds_text(seconds: float, *, is_open: bool = False) -> str:

@@ -6,7 +6,19 @@ import xml.etree.ElementTree as ET
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from depotlab._graph import KINDS, STATES, Edge, Graph, Node, condense, layout, picture, to_svg
+from depotlab._graph import (
+    KINDS,
+    STATES,
+    Buttons,
+    Edge,
+    Graph,
+    Node,
+    condense,
+    layout,
+    picture,
+    themed,
+    to_svg,
+)
 from depotlab._graph.svg import hover_text, state_of
 from depotlab._graph.text import clean
 from tests.unit.graph import examples
@@ -181,3 +193,30 @@ def test_what_cannot_be_drawn_becomes_boxes_by_kind():
     words = texts(parsed(svg))
     assert {"image ×400", "run ×400"} <= set(words)
     assert "too tangled to draw: boxes by kind, without edges" in words
+
+
+def test_boxes_that_can_be_pressed_hand_on_their_number_and_are_named_for_screen_readers() -> None:
+    graph = Graph((Node("a", "one"), Node("b", "two")), (Edge("a", "b"),))
+    states = {"a": "ran", "b": "waiting"}
+    svg = to_svg(layout(graph), states, buttons=Buttons({"a": 7}, pressed="a"))
+    assert svg.count('role="button"') == 1
+    assert 'data-n="7" aria-label="one\nran" aria-pressed="true"' in svg
+    assert 'role="img" tabindex="0" aria-label="two\nwaiting"' in svg, "what waits is read, only"
+    assert "tabindex" not in to_svg(layout(graph), states)
+
+
+def test_a_box_of_several_hands_on_the_step_that_its_state_comes_from() -> None:
+    members = (Node("a", "one"), Node("b", "two"), Node("c", "three"))
+    graph = Graph((Node("all", "three steps", members=members),))
+    states = {"a": "ran", "b": "failed", "c": "ran"}
+    numbers = {"a": 1, "b": 2, "c": 3}
+    assert 'data-n="2"' in to_svg(layout(graph), states, buttons=Buttons(numbers))
+    assert 'data-n="3"' in to_svg(layout(graph), states, buttons=Buttons(numbers, pressed="c"))
+
+
+def test_a_picture_can_take_the_colours_of_its_page() -> None:
+    graph = Graph((Node("a", "one"),))
+    svg = themed(to_svg(layout(graph)))
+    assert 'fill="var(--jp-layout-color0,#ffffff)"' in svg
+    assert 'fill="#ffffff"' not in svg
+    ET.fromstring(svg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from depotlab.progress import Phase
 from depotlab.widgets import NotebookView
+from depotlab.widgets import _again as again
 from depotlab.widgets import _notebook as module
 from tests.support import simulate
 
@@ -178,3 +180,41 @@ def test_mode(
     monkeypatch.setattr(IPython.core.getipython, "get_ipython", Shell)
     monkeypatch.setattr(module, "_has_widgets", lambda: has_widgets)
     assert module.notebook_mode() == mode
+
+
+@pytest.mark.parametrize(
+    ("mode", "kinds"),
+    [
+        ("widgets", {"text/plain", "text/html", VIEW}),
+        ("html", {"text/plain", "text/html"}),
+        ("static", {"text/plain", "text/html"}),
+        ("plain", {"text/plain"}),
+        ("off", None),
+    ],
+)
+def test_a_build_is_opened_again_as_the_notebook_can_show_it(
+    mode: Any, kinds: set[str] | None, shown: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "is_in_kernel", lambda: True)
+    monkeypatch.setattr(again, "notebook_mode", lambda: mode)
+    again.show_again(simulate.moment(simulate.typical(), 99))
+    assert [set(bundle) for bundle, _ in shown] == ([kinds] if kinds else [])
+
+
+def test_closing_it_leaves_static_html_and_no_widgets_but_the_box(
+    shown: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "is_in_kernel", lambda: True)
+    monkeypatch.setattr(again, "notebook_mode", lambda: "widgets")
+    again.show_again(simulate.moment(simulate.typical(), 99))
+    (button,) = buttons("Close")
+    thread = threading.Thread(target=button.click)
+    thread.start()
+    thread.join()
+    while len(shown) < 2 or any(t.name == "depotlab-view" for t in threading.enumerate()):
+        threading.Event().wait(0.005)
+    bundle, is_update = shown[-1]
+    assert is_update
+    assert set(bundle) == {"text/plain", "text/html"}
+    left = [w for w in alive().values() if isinstance(w, ipywidgets.DOMWidget)]
+    assert len(left) == 2, "the box that the page may still show, and what is in it"

@@ -15,10 +15,11 @@ from depotlab.progress import (
     StepState,
     TransferUpdated,
     VertexUpdated,
+    critical_path,
     fold,
 )
 from depotlab.widgets import final_html, frame_html
-from depotlab.widgets._slow import critical_path, slow_text
+from depotlab.widgets._slow import slow_text
 from depotlab.widgets._text import SYMBOLS, facts_text
 from tests.support import simulate
 from tests.unit.widgets.test_widgets_html import Reader

@@ -44,7 +44,20 @@ def test_kinds_come_from_the_words_of_frontends() -> None:
     }
     for name, kind in kinds.items():
         (step,) = fold([VertexUpdated("a", name)]).steps
-        assert module._node(step).kind == kind
+        assert module._node(step, None).kind == kind
+
+
+def test_a_base_image_is_called_by_what_tells_it_from_others() -> None:
+    pinned = "@sha256:" + "71df" * 16
+    names = {
+        f"[base 1/3] FROM docker.io/library/busybox:latest{pinned}": "FROM busybox:latest",
+        f"docker-image://docker.io/me/app:1{pinned}": "me/app:1",
+        "[base 1/3] FROM ghcr.io/me/app:1": "FROM ghcr.io/me/app:1",
+    }
+    for name, label in names.items():
+        (step,) = fold([VertexUpdated("a", name)]).steps
+        assert module._node(step, None).label == label
+        assert module._node(step, None).title == name
 
 
 def test_a_thousand_steps_are_drawn_as_a_few_boxes() -> None:
