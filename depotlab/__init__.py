@@ -7,7 +7,7 @@ BuildKit or on an engine that the library starts on this computer, with live pro
     >>> from depotlab import llb, export
     >>> bk = dl.local()                                              # doctest: +SKIP
     >>> app = llb.image("busybox").run("echo hello > /hello").cmd(["cat", "/hello"])
-    >>> bk.build(app, tags="ghcr.io/me/hello:1", push=True).digest   # doctest: +SKIP
+    >>> bk.build(app, tags=f"{bk.registry}/hello:1", push=True).digest   # doctest: +SKIP
 
 Nothing heavy is imported before it is used: gRPC, protobuf and widgets come with the first client.
 """
@@ -18,17 +18,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depotlab import aio, api, cache, errors, export, frontend, llb, mount, recipes, secret, ssh
+    from depotlab import (
+        aio,
+        api,
+        cache,
+        course,
+        errors,
+        export,
+        frontend,
+        llb,
+        mount,
+        recipes,
+        secret,
+        ssh,
+    )
     from depotlab._contexts import Context, File, context
     from depotlab._nested import allow_asyncio_run
     from depotlab._oci import Layout as OciLayout
     from depotlab._past import past
     from depotlab._rpc import TLS
     from depotlab._verbs import Build, BuildResult, Pulled, compare
+    from depotlab._wire import wire
     from depotlab.client import (
         Client,
         DepotApi,
         Gateway,
+        Recording,
         build_all,
         connect,
         depot,
@@ -38,6 +53,8 @@ if TYPE_CHECKING:
         depot_logout,
         local,
         pull,
+        record,
+        recorded,
         verify_reproducible,
     )
     from depotlab.frontend import Dockerfile, dockerfile
@@ -56,6 +73,7 @@ __all__ = [
     "Gateway",
     "OciLayout",
     "Pulled",
+    "Recording",
     "__version__",
     "aio",
     "allow_asyncio_run",
@@ -65,6 +83,7 @@ __all__ = [
     "compare",
     "connect",
     "context",
+    "course",
     "depot",
     "depot_api",
     "depot_config",
@@ -80,9 +99,12 @@ __all__ = [
     "past",
     "pull",
     "recipes",
+    "record",
+    "recorded",
     "secret",
     "ssh",
     "verify_reproducible",
+    "wire",
 ]
 
 # Where each public name lives. Modules are named with an empty attribute.
@@ -98,6 +120,7 @@ _HOMES = {
     "Gateway": ("depotlab.client", "Gateway"),
     "OciLayout": ("depotlab._oci", "Layout"),
     "Pulled": ("depotlab._verbs", "Pulled"),
+    "Recording": ("depotlab.client", "Recording"),
     "aio": ("depotlab.aio", ""),
     "allow_asyncio_run": ("depotlab._nested", "allow_asyncio_run"),
     "api": ("depotlab.api", ""),
@@ -106,6 +129,7 @@ _HOMES = {
     "compare": ("depotlab._verbs", "compare"),
     "connect": ("depotlab.client", "connect"),
     "context": ("depotlab._contexts", "context"),
+    "course": ("depotlab.course", ""),
     "depot": ("depotlab.client", "depot"),
     "depot_api": ("depotlab.client", "depot_api"),
     "depot_config": ("depotlab.client", "depot_config"),
@@ -121,9 +145,12 @@ _HOMES = {
     "past": ("depotlab._past", "past"),
     "pull": ("depotlab.client", "pull"),
     "recipes": ("depotlab.recipes", ""),
+    "record": ("depotlab.client", "record"),
+    "recorded": ("depotlab.client", "recorded"),
     "secret": ("depotlab.secret", ""),
     "ssh": ("depotlab.ssh", ""),
     "verify_reproducible": ("depotlab.client", "verify_reproducible"),
+    "wire": ("depotlab._wire", "wire"),
 }
 
 

@@ -43,6 +43,7 @@ from depotlab._verbs import (
     Auth,
     AwaitingDepotApi,
     AwaitingGateway,
+    AwaitingRecording,
     Build,
     BuildResult,
     Caches,
@@ -59,11 +60,13 @@ from depotlab._verbs import (
     SshAgents,
     Target,
     Targets,
+    begin_recording_async,
     find_depot,
     open_api,
     open_builder,
     open_depot,
     open_local,
+    open_recorded,
     prepare,
     prepare_pull,
     start,
@@ -88,6 +91,7 @@ __all__ = [
     "Client",
     "DepotApi",
     "Gateway",
+    "Recording",
     "build_all",
     "connect",
     "depot",
@@ -97,11 +101,14 @@ __all__ = [
     "depot_logout",
     "local",
     "pull",
+    "record",
+    "recorded",
     "verify_reproducible",
 ]
 
 DepotApi = AwaitingDepotApi
 Gateway = AwaitingGateway
+Recording = AwaitingRecording
 
 
 class Client(AwaitingLooks):
@@ -288,7 +295,11 @@ class Client(AwaitingLooks):
         return await portal().wait_for(self._builder.info())
 
     async def workers(self) -> tuple[Worker, ...]:
-        """List the daemon's workers with their platforms, the default one first."""
+        """List the daemon's workers with their platforms, the default one first.
+
+        Raises:
+            LinkError: The daemon cannot be reached.
+        """
         return await portal().wait_for(self._builder.workers())
 
     async def disk_usage(self, *, filters: str | Sequence[str] = ()) -> DiskUsage:
@@ -673,7 +684,8 @@ class Client(AwaitingLooks):
         """Go through what a target does, step by step, and look at the files, the variables and a shell at each.
 
         Args:
-            target: A graph or a Dockerfile.
+            target: A graph or a Dockerfile; of a mapping of platforms the one that `platform` names. Of a frontend
+                function what it returned: `llb.load(result.definition.to_bytes())` of its build.
             break_at: Run until this step first: a part of its name, its digest, or the line of the source that made
                 it. Without it, nothing has run yet. When a step on the way fails, it stops there.
             platform: As of `run`.
@@ -748,7 +760,7 @@ class Client(AwaitingLooks):
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<depotlab client of {self.address}>"
+        return f"<depotlab client of {self._builder.described}>"
 
 
 async def connect(
@@ -875,7 +887,7 @@ async def depot(
 
     Example:
         >>> async with await aio.depot() as bk:  # doctest: +SKIP
-        ...     await bk.build(dl.dockerfile("."), tags="ghcr.io/me/app:1", push=True)
+        ...     await bk.build(dl.dockerfile("."), save="v1")
     """
     return Client(
         await portal().wait_for(
@@ -1045,6 +1057,52 @@ async def pull(
     )
 
 
+async def record(path: str | Path, builder: Client | None = None) -> Recording[Client]:
+    """Begin to record what a client builds and looks at, into a file that `recorded` plays without an engine.
+
+    In an `async with` block it is the client itself, and the file is written at the end of the block; when an
+    exception leaves the block nothing is written. Without a block: `.save()`. A file that is there is replaced. What is
+    recorded is what the daemon said: progress and logs, files that were read, outputs that came here. Values given as
+    secrets and passwords are taken out of it.
+
+    Args:
+        path: Of the file; its directory is there.
+        builder: What to record, from `connect`, `local` or `depot` of this module; that of `connect()` when left out.
+
+    Raises:
+        UsageError: The path cannot be one, or the client plays a recording itself.
+        LinkError: The daemon cannot be reached.
+
+    Example:
+        >>> async with await aio.record("lesson.depotlab", bk):  # doctest: +SKIP
+        ...     await bk.build(llb.image("busybox").run("echo hi"))
+    """
+    client = await connect() if builder is None else builder
+    return await begin_recording_async(path, client, client._builder, client.registry)  # noqa: SLF001 - its own class
+
+
+async def recorded(path: str | Path, *, speed: float | None = None) -> Client:
+    """Make a client that answers from a recording: the same verbs and views, without an engine or a network.
+
+    What was asked while it was recorded is answered as it was then; the same question twice gets the answers in their
+    order, and then the last one again. Anything else raises `NotRecorded`. Files of this computer that a build reads
+    are compared with those that were recorded. Past builds, for `result.why()`, are those of the recording.
+
+    Args:
+        path: Of the file that `record` has written.
+        speed: 1 plays it as it was, 10 ten times faster, 0 at once. Left out: as it was, but a build takes
+            ten seconds at most. Views and results show the times of the recording, however fast it is played.
+
+    Raises:
+        RecordingError: There is no such file, it is damaged, or a newer depotlab has made it.
+        UsageError: `speed` is no speed.
+
+    Example:
+        >>> bk = await aio.recorded("lesson.depotlab", speed=10)  # doctest: +SKIP
+    """
+    return Client(await asyncio.to_thread(open_recorded, path, speed=speed))
+
+
 async def verify_reproducible(
     target: Target,
     builder: Client,
@@ -1100,3 +1158,7 @@ async def verify_reproducible(
     return await _verbs.verify_reproducible_async(
         build, source_date_epoch=source_date_epoch, host_folder=None if keep is None else Path(keep)
     )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from depotlab import _inside, _verbs, export
+from depotlab._frames import shorten
 from depotlab._inside import (
     AnyMount,
     BlockingLooks,
@@ -35,6 +36,7 @@ from depotlab._verbs import (
     Auth,
     BlockingDepotApi,
     BlockingGateway,
+    BlockingRecording,
     Build,
     BuildResult,
     Caches,
@@ -51,11 +53,13 @@ from depotlab._verbs import (
     SshAgents,
     Target,
     Targets,
+    begin_recording,
     find_depot,
     open_api,
     open_builder,
     open_depot,
     open_local,
+    open_recorded,
     prepare,
     prepare_pull,
     start,
@@ -80,6 +84,7 @@ __all__ = [
     "Client",
     "DepotApi",
     "Gateway",
+    "Recording",
     "build_all",
     "connect",
     "depot",
@@ -89,11 +94,14 @@ __all__ = [
     "depot_logout",
     "local",
     "pull",
+    "record",
+    "recorded",
     "verify_reproducible",
 ]
 
 DepotApi = BlockingDepotApi
 Gateway = BlockingGateway
+Recording = BlockingRecording
 
 
 class Client(BlockingLooks):
@@ -246,6 +254,10 @@ class Client(BlockingLooks):
 
         Returns:
             A handle: `.result()` waits, `.cancel()` stops it, `await` works too.
+
+        Example:
+            >>> build = bk.submit(app)  # doctest: +SKIP
+            >>> build.snapshot, build.result(timeout_s=60)  # doctest: +SKIP
         """
         request = prepare(
             target,
@@ -281,7 +293,11 @@ class Client(BlockingLooks):
         return portal().run(self._builder.info())
 
     def workers(self) -> tuple[Worker, ...]:
-        """List the daemon's workers with their platforms, the default one first."""
+        """List the daemon's workers with their platforms, the default one first.
+
+        Raises:
+            LinkError: The daemon cannot be reached.
+        """
         return portal().run(self._builder.workers())
 
     def disk_usage(self, *, filters: str | Sequence[str] = ()) -> DiskUsage:
@@ -296,6 +312,10 @@ class Client(BlockingLooks):
         Raises:
             UsageError: A filter that the daemon would not understand.
             LinkError: The daemon cannot be reached.
+
+        Example:
+            >>> usage = bk.disk_usage(filters="type==exec.cachemount")  # doctest: +SKIP
+            >>> usage.total_bytes, usage.to_pandas()  # doctest: +SKIP
         """
         return portal().run(self._builder.disk_usage(filters))
 
@@ -327,6 +347,9 @@ class Client(BlockingLooks):
         Raises:
             UsageError: An argument that cannot work, or that needs a newer daemon.
             LinkError: The daemon cannot be reached, or went away meanwhile.
+
+        Example:
+            >>> bk.prune(keep_for_s=7 * 86400, dry_run=True).freed_bytes  # doctest: +SKIP
         """
         return portal().run(
             self._builder.prune(
@@ -422,6 +445,9 @@ class Client(BlockingLooks):
             UsageError: An argument that cannot work, a daemon without a history, or a builder at Depot, which keeps its
                 builds itself.
             LinkError: The daemon cannot be reached.
+
+        Example:
+            >>> bk.history(status="error", limit=5).to_pandas()  # doctest: +SKIP
         """
         return portal().run(
             _inside.history(
@@ -443,6 +469,9 @@ class Client(BlockingLooks):
         Raises:
             UsageError: The daemon has no such build.
             LinkError: The daemon cannot be reached.
+
+        Example:
+            >>> bk.inspect(bk.history()[0]).logs()  # doctest: +SKIP
         """
         return portal().run(_inside.inspect_build(self._builder, build))
 
@@ -467,6 +496,9 @@ class Client(BlockingLooks):
         ticker = replayed.start(progress)
         try:
             time.sleep(replayed.duration_s)
+        except KeyboardInterrupt as interruption:
+            shorten(interruption)
+            raise
         finally:
             replayed.skip()
             ticker.stop()
@@ -663,7 +695,8 @@ class Client(BlockingLooks):
         """Go through what a target does, step by step, and look at the files, the variables and a shell at each.
 
         Args:
-            target: A graph or a Dockerfile.
+            target: A graph or a Dockerfile; of a mapping of platforms the one that `platform` names. Of a frontend
+                function what it returned: `llb.load(result.definition.to_bytes())` of its build.
             break_at: Run until this step first: a part of its name, its digest, or the line of the source that made
                 it. Without it, nothing has run yet. When a step on the way fails, it stops there.
             platform: As of `run`.
@@ -738,7 +771,7 @@ class Client(BlockingLooks):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<depotlab client of {self.address}>"
+        return f"<depotlab client of {self._builder.described}>"
 
 
 def connect(address: str | None = None, *, tls: TLS | None = None, auth: Auth = None) -> Client:
@@ -755,6 +788,10 @@ def connect(address: str | None = None, *, tls: TLS | None = None, auth: Auth = 
 
     Raises:
         Unreachable: Nothing answers there, or it refuses us; the message says why.
+
+    Example:
+        >>> bk = dl.connect()  # doctest: +SKIP
+        >>> bk = dl.connect("tcp://10.0.0.7:1234", tls=dl.TLS(ca=ca, cert=cert, key=key))  # doctest: +SKIP
     """
     client = Client(open_builder(address, tls=tls, auth=auth))
     try:
@@ -777,6 +814,10 @@ def local(*, state_dir: str | Path | None = None, auth: Auth = None) -> Client:
 
     Raises:
         EngineError: It is not installed and cannot be, or does not start; `depotlab doctor` says more.
+
+    Example:
+        >>> with dl.local() as bk:  # doctest: +SKIP
+        ...     bk.build(llb.image("busybox").run("echo hi"))
     """
     client = Client(open_local(auth=auth, state_dir=state_dir))
     try:
@@ -863,7 +904,7 @@ def depot(
 
     Example:
         >>> with dl.depot() as bk:  # doctest: +SKIP
-        ...     bk.build(dl.dockerfile("."), tags="ghcr.io/me/app:1", push=True)
+        ...     bk.build(dl.dockerfile("."), save="v1")
     """
     return Client(
         portal().run(
@@ -1033,6 +1074,52 @@ def pull(
     )
 
 
+def record(path: str | Path, builder: Client | None = None) -> Recording[Client]:
+    """Begin to record what a client builds and looks at, into a file that `recorded` plays without an engine.
+
+    In a `with` block it is the client itself, and the file is written at the end of the block; when an exception
+    leaves the block nothing is written. Without a block: `.save()`. A file that is there is replaced. What is
+    recorded is what the daemon said: progress and logs, files that were read, outputs that came here. Values given as
+    secrets and passwords are taken out of it.
+
+    Args:
+        path: Of the file; its directory is there.
+        builder: What to record, from `connect`, `local` or `depot`; that of `connect()` when left out.
+
+    Raises:
+        UsageError: The path cannot be one, or the client plays a recording itself.
+        LinkError: The daemon cannot be reached.
+
+    Example:
+        >>> with dl.record("lesson.depotlab", dl.local()) as bk:  # doctest: +SKIP
+        ...     bk.build(llb.image("busybox").run("echo hi"))
+    """
+    client = connect() if builder is None else builder
+    return begin_recording(path, client, client._builder, client.registry)  # noqa: SLF001 - its own class
+
+
+def recorded(path: str | Path, *, speed: float | None = None) -> Client:
+    """Make a client that answers from a recording: the same verbs and views, without an engine or a network.
+
+    What was asked while it was recorded is answered as it was then; the same question twice gets the answers in their
+    order, and then the last one again. Anything else raises `NotRecorded`. Files of this computer that a build reads
+    are compared with those that were recorded. Past builds, for `result.why()`, are those of the recording.
+
+    Args:
+        path: Of the file that `record` has written.
+        speed: 1 plays it as it was, 10 ten times faster, 0 at once. Left out: as it was, but a build takes
+            ten seconds at most. Views and results show the times of the recording, however fast it is played.
+
+    Raises:
+        RecordingError: There is no such file, it is damaged, or a newer depotlab has made it.
+        UsageError: `speed` is no speed.
+
+    Example:
+        >>> bk = dl.recorded("lesson.depotlab", speed=10)  # doctest: +SKIP
+    """
+    return Client(open_recorded(path, speed=speed))
+
+
 def verify_reproducible(
     target: Target,
     builder: Client,
@@ -1088,3 +1175,7 @@ def verify_reproducible(
     return _verbs.verify_reproducible(
         build, source_date_epoch=source_date_epoch, host_folder=None if keep is None else Path(keep)
     )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -120,9 +120,9 @@ class FileSend:
             try:
                 artifacts[index] = output.commit()
             except SessionError as error:
-                in_place = [str(done.path) for done in artifacts.values() if done.path]
-                if in_place:
-                    error.message += f" These outputs are in place: {', '.join(in_place)}."
+                error.written = tuple(str(done.path) for done in artifacts.values() if done.path)
+                if error.written:
+                    error.message += f" These outputs are in place: {', '.join(error.written)}."
                 raise
         return artifacts
 

@@ -41,6 +41,7 @@ class Session:
         problems: What went wrong on our side so far, oldest first. When the build fails, the
             first of them is the likely cause; when it succeeds they are warnings.
         moved: What was sent of each local directory, by name.
+        trees: The directories, by name.
 
     Raises:
         ContextError: A directory is not there or may not be entered.
@@ -69,6 +70,7 @@ class Session:
         self.shared_key = shared_key(versions)
         files = FileSync(trees, versions=versions, report=self.problems.append)
         self.moved: Mapping[str, Moved] = files.moved
+        self.trees: Mapping[str, Tree] = trees
         self._file_sync = files
         handlers: dict[str, Handler] = dict(HEALTH)
         known: list[Service] = [files, Auth(auth or {}, report=self.problems.append)]
@@ -87,6 +89,7 @@ class Session:
         """
         for name, host_path in folders.items():
             tree = HostTree(host_path)
+            self.trees = {**self.trees, name: tree}
             self._file_sync.add(name, tree, Versions.of(tree.host_root))
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from depotlab._depot import Api
 from depotlab._portal import Portal, portal
+from depotlab._values import Value
 from depotlab._verbs.reach import Reach, reach
 from depotlab.errors import UsageError
 
@@ -23,7 +24,7 @@ __all__ = ["ApiFace", "Face", "OpenedApi", "check_timeout", "open_api"]
 CoreT = TypeVar("CoreT")
 
 
-class Face(Generic[CoreT]):
+class Face(Value, Generic[CoreT]):
     """A part of the API for one way of waiting.
 
     Args:

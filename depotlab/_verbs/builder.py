@@ -13,6 +13,7 @@ from typing import Any
 from depotlab import export
 from depotlab._contexts import Directory, Files
 from depotlab._docker import DockerEngine, EnginePlan, RegistryLogin, plan_for_engine
+from depotlab._past import Store, find_store
 from depotlab._rpc import Channel, Endpoint
 from depotlab._session import Credentials, Session, find_credentials
 from depotlab._verbs.depotfacts import DepotFacts
@@ -58,7 +59,7 @@ from depotlab.frontend import Dockerfile, FrontendCall
 from depotlab.llb import Definition, ImageConfig, Platform, State, load, parse_reference
 from depotlab.progress import Fold, WarningRaised
 
-__all__ = ["Aim", "Answer", "BeforeClose", "Builder"]
+__all__ = ["Aim", "Answer", "BeforeClose", "Builder", "OnSession"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,6 @@ class Answer:
         ref: The name of the build on the daemon.
         response: The daemon's answer by key.
         definition: The graph that was sent (for the first platform), None for a Dockerfile.
-        definitions: The graphs for all platforms; none for a Dockerfile.
         artifacts: What outputs became that came to this machine, by their position.
         loaded: Names, or the id, of the image in the engine that it was loaded into.
         depot: What Depot knows of the build, when it was built there.
@@ -83,7 +83,6 @@ class Answer:
     artifacts: Mapping[int, Artifact] = field(default_factory=dict)
     loaded: tuple[str, ...] = ()
     depot: DepotFacts | None = None
-    definitions: tuple[Definition, ...] = ()
     traces: Traces | None = field(default=None, repr=False)
     memory: Memory | None = field(default=None, repr=False)
 
@@ -104,6 +103,10 @@ class Answer:
 
 BeforeClose = Callable[[Any], Awaitable[None]]
 """Ends what others keep open on a builder; it is called with the builder, before that is closed."""
+
+
+OnSession = Callable[[Session, Iterable[bytes]], None]
+"""Is told of each session before it begins, with the secrets that were given in code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,8 @@ class Builder:
         self._workers: tuple[Worker, ...] = ()
         self.before_close: list[BeforeClose] = []
         self.before_prune: list[BeforeClose] = []
+        self.on_session: list[OnSession] = []
+        self.find_past: Callable[[], Store | None] = find_store
 
     async def connect(self, *, fresh: bool = False, timeout_s: float | None = None) -> Channel:
         """Return the open connection, made or repaired when needed.
@@ -175,6 +180,20 @@ class Builder:
         usual_s = 10.0 if self.endpoint.dialer is None else 30.0
         await self._channel.ready(timeout_s=usual_s if timeout_s is None else timeout_s)
         return self._channel
+
+    @property
+    def is_connected(self) -> bool:
+        """There is a connection; false before the first verb, and after `close`."""
+        return self._channel is not None
+
+    @property
+    def described(self) -> str:
+        """What a client says that it is a client of."""
+        return self.address
+
+    def new_fold(self) -> Fold:
+        """Return what gathers the progress of a build."""
+        return Fold()
 
     @property
     def address(self) -> str:
@@ -243,6 +262,7 @@ class Builder:
         auth = {**self._auth, **request.auth}
         plan = await self._plan(request)
         aim = await self.aim(request)
+        request.sent.append(aim.sent)
         spec = aim.spec
         spec = replace(
             spec,
@@ -257,7 +277,7 @@ class Builder:
         if aim.graph is not None:
             aim.graph.keep = self._keep(request, aim.graph, kept)
         attempts = _Attempts(
-            request, spec, aim.offer, plan.outputs, auth, self._engine_to_load(request)
+            request, spec, aim.offer, plan.outputs, auth, self._engine_to_load(request), self._serve
         )
         try:
             solved = await solve_with_retry(self.connect, attempts.make, feed)
@@ -282,13 +302,13 @@ class Builder:
             definition=next(iter(aim.sent.values()), None),
             artifacts=artifacts,
             loaded=loaded or (request.load_names if request.load else ()),
-            definitions=tuple(aim.sent.values()),
             traces=Traces(
                 self.address,
                 {str(p): one for p, one in aim.sent.items()},
                 attempts.served.session.moved,
                 self._channel if self._keeps_history else None,
                 _given_in_code(request, auth),
+                self.find_past,
             ),
         )
 
@@ -376,7 +396,22 @@ class Builder:
 
     def session(self, request: BuildRequest, offer: Offer) -> Session:
         """Return what a build without outputs may ask of this machine."""
-        return Served(request, offer, (), {**self._auth, **request.auth}).session
+        return self._serve(request, offer, (), {**self._auth, **request.auth}).session
+
+    def _serve(
+        self,
+        request: BuildRequest,
+        offer: Offer,
+        outputs: Sequence[Output],
+        auth: Mapping[str, Credentials],
+    ) -> Served:
+        served = Served(request, offer, outputs, auth)
+        if self.on_session:
+            secrets = [one.read() for one in request.secrets.values()]
+            secrets += [word.encode() for word in _given_in_code(request, auth)]
+            for tell in self.on_session:
+                tell(served.session, secrets)
+        return served
 
     async def platform(self) -> str:
         """The platform that the daemon builds for when nobody says: its first worker's native one."""
@@ -456,6 +491,7 @@ class _Attempts:
         outputs: Sequence[Output],
         auth: Mapping[str, Credentials],
         load: Callable[[], Loading] | None,
+        serve: Callable[..., Served],
     ) -> None:
         self._request = request
         self._spec = spec
@@ -463,6 +499,7 @@ class _Attempts:
         self._outputs = tuple(outputs)
         self._auth = auth
         self._load = load
+        self._serve = serve
         self._made: list[Served] = []
         self._loading: list[Loading] = []
 
@@ -486,7 +523,7 @@ class _Attempts:
         if self._load is not None:
             self._loading.append(self._load())
             outputs = (*outputs, self._loading[-1].output)
-        self._made.append(Served(self._request, self._offer, outputs, self._auth))
+        self._made.append(self._serve(self._request, self._offer, outputs, self._auth))
         return Attempt(replace(self._spec, ref=new_ref(), exporters=outputs), self.served.session)
 
     async def loaded(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from depotlab._depot import (
 from depotlab._plane import PlaneLease
 from depotlab._rpc import Endpoint
 from depotlab._session import Credentials
-from depotlab._verbs.builder import Answer, BeforeClose, Builder
+from depotlab._verbs.builder import Answer, BeforeClose, Builder, OnSession
 from depotlab._verbs.depotfacts import DepotFacts
 from depotlab._verbs.depotstages import Stages
 from depotlab._verbs.failures import remember_failure
@@ -115,10 +115,20 @@ class DepotBuilder:
         self._connect = config.connect()
         self.before_close: list[BeforeClose] = []
         self.before_prune: list[BeforeClose] = []
+        self.on_session: list[OnSession] = []
         self._status_wanted = True
 
     def check(self, request: BuildRequest) -> None:
         """Depot can do all that a request says."""
+
+    @property
+    def described(self) -> str:
+        """What a client says that it is a client of."""
+        return self.address
+
+    def new_fold(self) -> Fold:
+        """Return what gathers the progress of a build."""
+        return Fold()
 
     async def connect(self) -> None:
         """Nothing is connected before there is a build."""
@@ -197,7 +207,7 @@ class DepotBuilder:
     ) -> Answer:
         name = next(iter(machines))
         fold.feed(_remarks([p for group in machines.values() for p in group], name))
-        builders = _Builders(self._auth)
+        builders = _Builders(self._auth, self.on_session)
         try:
             async with Machine(
                 build, name, probe=builders.probe, timeout_s=self._timeout_s
@@ -216,7 +226,7 @@ class DepotBuilder:
         """Build for each architecture on its own machine, at the same time, and push the index of all."""
         for name, group in machines.items():
             fold.feed(_remarks(group, name))
-        builders, lanes = _Builders(self._auth), Lanes(fold.feed)
+        builders, lanes = _Builders(self._auth, self.on_session), Lanes(fold.feed)
 
         async def work(machine: Machine, platforms: tuple[str, ...]) -> Answer:
             part = part_of(request, platforms)
@@ -275,7 +285,7 @@ class DepotBuilder:
                 hint="ask with a client of its own: depot(project, token=...) without a build",
             )
         name = next(iter(machines_for(platforms, forced=self._machine)))
-        builders = _Builders(self._auth)
+        builders = _Builders(self._auth, self.on_session)
         try:
             async with (
                 await self._register(BuildOptions()) as build,
@@ -289,14 +299,16 @@ class DepotBuilder:
 class _Builders:
     """The connections to the machines of one build."""
 
-    def __init__(self, auth: Mapping[str, Credentials]) -> None:
+    def __init__(self, auth: Mapping[str, Credentials], on_session: Sequence[OnSession]) -> None:
         self._auth = auth
+        self._on_session = on_session
         self._answering: dict[Endpoint, Builder] = {}
 
     async def probe(self, endpoint: Endpoint) -> None:
         """Find out whether a machine answers, and keep the connection if it does."""
         # Depot keeps the steps of its builds itself.
         builder = Builder(endpoint, self._auth, keeps_history=False)
+        builder.on_session += self._on_session
         try:
             await builder.connect(timeout_s=_PROBE_S)
             await builder.workers()

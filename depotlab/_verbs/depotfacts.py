@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from depotlab._values import Value
+
 __all__ = ["DepotFacts"]
 
 
-@dataclass(frozen=True, slots=True)
-class DepotFacts:
+@dataclass(frozen=True, slots=True, repr=False)
+class DepotFacts(Value):
     """A build as Depot knows it.
 
     Attributes:

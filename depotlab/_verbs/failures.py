@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from depotlab._verbs.request import BuildRequest
 from depotlab.errors import StepFailed
+from depotlab.progress import Snapshot
 
 if TYPE_CHECKING:
     from depotlab._verbs.open import AnyBuilder
@@ -21,9 +22,11 @@ __all__ = [
     "FailedBuild",
     "Keeper",
     "failed_build",
+    "failed_steps",
     "keep_failures_with",
     "keeper",
     "remember_failure",
+    "remember_steps",
 ]
 
 Keeper = Callable[["AnyBuilder", BuildRequest], Awaitable[object]]
@@ -48,6 +51,7 @@ class FailedBuild:
 
 
 _builds: weakref.WeakKeyDictionary[StepFailed, FailedBuild] = weakref.WeakKeyDictionary()
+_steps: weakref.WeakKeyDictionary[StepFailed, Snapshot] = weakref.WeakKeyDictionary()
 
 
 def remember_failure(
@@ -60,6 +64,16 @@ def remember_failure(
 def failed_build(error: StepFailed) -> FailedBuild | None:
     """Return what the step was part of; None for an error of another process."""
     return _builds.get(error)
+
+
+def remember_steps(error: StepFailed, snapshot: Snapshot) -> None:
+    """Keep what all steps of the build came to."""
+    _steps[error] = snapshot
+
+
+def failed_steps(error: StepFailed) -> Snapshot | None:
+    """Return what all steps of the build came to; None for an error of another process."""
+    return _steps.get(error)
 
 
 def keep_failures_with(one: Keeper) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from depotlab._portal import portal
+from depotlab._values import Tabular, table_html
 from depotlab._verbs.builder import Answer
 from depotlab._verbs.open import AnyBuilder
 from depotlab._verbs.request import BuildRequest, Target, prepare
@@ -23,7 +24,7 @@ from depotlab.progress import (
     StepState,
     VertexUpdated,
 )
-from depotlab.widgets import ProgressMode, Ticker, choose
+from depotlab.widgets import ProgressMode, StepViews, Ticker, choose
 
 __all__ = ["AllBuilt", "Targets", "build_all", "build_all_async"]
 
@@ -31,16 +32,21 @@ Targets = Mapping[str, Target | Mapping[str, Any]]
 """By name: what to build, or the arguments of `Client.build` for it, with `target` among them."""
 
 
-class AllBuilt(Mapping[str, BuildResult]):
+class AllBuilt(StepViews, Tabular, Mapping[str, BuildResult]):
     """The results of many builds that all succeeded, by name.
 
     Attributes:
         snapshot: The overview at its end; a step for each build.
     """
 
+    _columns = ("name", "digest", "duration_s", "n_steps", "n_cached", "ref")
+
     def __init__(self, results: Mapping[str, BuildResult], snapshot: Snapshot) -> None:
         self._results = dict(results)
         self.snapshot = snapshot
+
+    def _steps_now(self) -> Snapshot:
+        return self.snapshot
 
     def __getitem__(self, name: str) -> BuildResult:
         return self._results[name]
@@ -54,6 +60,33 @@ class AllBuilt(Mapping[str, BuildResult]):
     def __repr__(self) -> str:
         cached = self.snapshot.counts.cached
         return f"<{len(self)} builds, {cached} of them cached, in {self.snapshot.duration_s:.1f} s>"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each build, for tables of any kind."""
+        return [
+            {
+                "name": name,
+                "digest": result.digest,
+                "duration_s": result.duration_s,
+                "n_steps": len(result.steps),
+                "n_cached": result.snapshot.counts.cached,
+                "ref": result.ref,
+            }
+            for name, result in self.items()
+        ]
+
+    def _repr_html_(self) -> str:
+        cells = [
+            (
+                row["name"],
+                row["digest"],
+                f"{row['n_cached']} of {row['n_steps']} cached",
+                f"{row['duration_s']:.1f}",
+            )
+            for row in self.rows()
+        ]
+        heads = ("name", "digest", "steps", "s")
+        return table_html(repr(self)[1:-1], heads, cells, right=frozenset({"s"}))
 
 
 @dataclass(slots=True)
@@ -188,7 +221,7 @@ async def _run(
 
     async def one(name: str, request: BuildRequest) -> None:
         async with gate:
-            began_ns, own = time.time_ns(), Fold()
+            began_ns, own = time.time_ns(), builder.new_fold()
             fold.feed([_step(name, began_ns)])
             try:
                 answer: Answer = await builder.build(request, own)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from depotlab._rpc import InnerServer, RpcFailed, Status
 from depotlab._session import Session
+from depotlab._verbs.commands import command_runner
 from depotlab._verbs.graphs import GraphBuild, Made, finish
 from depotlab._verbs.request import BuildRequest, check_locals
 from depotlab._verbs.serving import Offer
@@ -38,6 +39,7 @@ from depotlab.frontend import Dockerfile, FrontendCall
 from depotlab.llb import Definition, ImageConfig, Platform, State, load
 
 if TYPE_CHECKING:
+    from depotlab._inside import Completed
     from depotlab._verbs.builder import Builder
 
 __all__ = ["FunctionBuild", "OnFailure", "Workshop"]
@@ -206,8 +208,16 @@ class Workshop:
         else:
             graph = self._graph(next(iter(target.values())), list(target), target)
         made = await graph.solve(self._bridge)
-        self.build.sent = graph.sent
+        self.build.sent.update(graph.sent)
         return made
+
+    async def run(
+        self, target: State | Dockerfile, platform: Platform | None, prepared: Any
+    ) -> Completed:
+        """Build a target, and run a command in it."""
+        made = await self.solve(target, platform)
+        where = platform or self.build.platforms[0]
+        return await command_runner().run(self._bridge, made, where, prepared)
 
     async def files(self, target: State | Dockerfile, platform: Platform | None) -> Files:
         """Build a target, and return its files."""

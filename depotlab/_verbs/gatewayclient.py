@@ -5,15 +5,19 @@ Every verb is about the build that runs: a target is solved inside it, once, out
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TypeVar
 
 from depotlab._portal import portal
+from depotlab._values import Value
+from depotlab._verbs.commands import command_runner
 from depotlab._verbs.functions import Workshop
 from depotlab.buildkit import (
     FileInfo,
     FileKind,
     Files,
+    FileTree,
     GuestPath,
     Listing,
     ResolvedImage,
@@ -22,17 +26,21 @@ from depotlab.buildkit import (
     find,
     guest_path,
     sizes,
+    tree,
 )
 from depotlab.errors import UsageError
 from depotlab.frontend import Dockerfile
 from depotlab.llb import ImageConfig, Platform, State, image, unresolved
+
+if TYPE_CHECKING:
+    from depotlab._inside import Completed, OnOutput, Stdin
 
 __all__ = ["AwaitingGateway", "BlockingGateway"]
 
 T = TypeVar("T")
 
 
-class _Common:
+class _Common(Value):
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
 
@@ -185,6 +193,21 @@ class BlockingGateway(_Common):
             )
         )
 
+    def tree(
+        self,
+        target: State | Dockerfile,
+        path: GuestPath = "/",
+        *,
+        depth: int = 2,
+        platform: str | None = None,
+    ) -> FileTree:
+        """Return a directory with what is in it, `depth` levels deep. See `Client.tree`."""
+        return portal().run(
+            self._workshop.ask(
+                self._look(target, platform, lambda files: tree(files, path, depth=depth))
+            )
+        )
+
     def du(
         self, target: State | Dockerfile, path: GuestPath = "/", *, platform: str | None = None
     ) -> Sizes:
@@ -192,6 +215,54 @@ class BlockingGateway(_Common):
         return portal().run(
             self._workshop.ask(self._look(target, platform, lambda files: sizes(files, path)))
         )
+
+    def run(
+        self,
+        target: State | Dockerfile,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str | int] | None = None,
+        cwd: str | PurePath = "",
+        user: str = "",
+        stdin: Stdin = None,
+        timeout_s: float | None = None,
+        check: bool = False,
+        on_output: OnOutput | None = None,
+        platform: str | None = None,
+    ) -> Completed:
+        """Run a command in a target, inside this build, and return what it wrote. See `Client.run`.
+
+        What it writes to files is gone afterwards. It sees the secrets of no step, and counts for no cache.
+
+        Args:
+            target: A state, or a Dockerfile; it is built first.
+            command: One text is a shell command, a list is an argv.
+            env: Variables, after those of the target.
+            cwd: Working directory; a relative one continues the target's.
+            user: Such as `app` or `1000:1000`.
+            stdin: What the command reads: bytes, text, or an open file.
+            timeout_s: Kill it after so many seconds.
+            check: Raise `CommandFailed` when it ends with another code than 0.
+            on_output: Called with every line as it comes.
+            platform: Of the target; the first of `platforms` when left out.
+
+        Raises:
+            UsageError: An argument that cannot work.
+            CommandFailed: It could not be started; or `check` is set and it failed.
+            CommandTimeout: `timeout_s` is over.
+        """
+        prepared = command_runner().prepare(
+            command,
+            env=env,
+            cwd=cwd,
+            user=user,
+            stdin=stdin,
+            timeout_s=timeout_s,
+            on_output=on_output,
+        )
+        work = self._workshop.ask(self._workshop.run(target, _platform(platform), prepared))
+        done = portal().run(work)
+        return done.check() if check else done
 
     def warn(self, target: State, text: str, *, detail: Sequence[str] = (), url: str = "") -> None:
         """Attach a remark to the step that makes a state; the progress and `result.warnings` have it.
@@ -324,6 +395,21 @@ class AwaitingGateway(_Common):
             )
         )
 
+    async def tree(
+        self,
+        target: State | Dockerfile,
+        path: GuestPath = "/",
+        *,
+        depth: int = 2,
+        platform: str | None = None,
+    ) -> FileTree:
+        """Return a directory with what is in it, `depth` levels deep. See `Client.tree`."""
+        return await portal().wait_for(
+            self._workshop.ask(
+                self._look(target, platform, lambda files: tree(files, path, depth=depth))
+            )
+        )
+
     async def du(
         self, target: State | Dockerfile, path: GuestPath = "/", *, platform: str | None = None
     ) -> Sizes:
@@ -331,6 +417,54 @@ class AwaitingGateway(_Common):
         return await portal().wait_for(
             self._workshop.ask(self._look(target, platform, lambda files: sizes(files, path)))
         )
+
+    async def run(
+        self,
+        target: State | Dockerfile,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str | int] | None = None,
+        cwd: str | PurePath = "",
+        user: str = "",
+        stdin: Stdin = None,
+        timeout_s: float | None = None,
+        check: bool = False,
+        on_output: OnOutput | None = None,
+        platform: str | None = None,
+    ) -> Completed:
+        """Run a command in a target, inside this build, and return what it wrote. See `Client.run`.
+
+        What it writes to files is gone afterwards. It sees the secrets of no step, and counts for no cache.
+
+        Args:
+            target: A state, or a Dockerfile; it is built first.
+            command: One text is a shell command, a list is an argv.
+            env: Variables, after those of the target.
+            cwd: Working directory; a relative one continues the target's.
+            user: Such as `app` or `1000:1000`.
+            stdin: What the command reads: bytes, text, or an open file.
+            timeout_s: Kill it after so many seconds.
+            check: Raise `CommandFailed` when it ends with another code than 0.
+            on_output: Called with every line as it comes.
+            platform: Of the target; the first of `platforms` when left out.
+
+        Raises:
+            UsageError: An argument that cannot work.
+            CommandFailed: It could not be started; or `check` is set and it failed.
+            CommandTimeout: `timeout_s` is over.
+        """
+        prepared = command_runner().prepare(
+            command,
+            env=env,
+            cwd=cwd,
+            user=user,
+            stdin=stdin,
+            timeout_s=timeout_s,
+            on_output=on_output,
+        )
+        work = self._workshop.ask(self._workshop.run(target, _platform(platform), prepared))
+        done = await portal().wait_for(work)
+        return done.check() if check else done
 
     async def warn(
         self, target: State, text: str, *, detail: Sequence[str] = (), url: str = ""

@@ -36,17 +36,19 @@ class Opened:
         builder: For the I/O thread.
         engine: None for a daemon that somebody else runs.
         plane: Depot's API on this computer, or None.
+        recorded_registry: `HOST:PORT` of a registry in a recording.
     """
 
     builder: AnyBuilder
     engine: engine_room.Engine | None = None
     plane: PlaneLease | None = None
+    recorded_registry: str | None = None
 
     @property
     def registry(self) -> str | None:
         """`HOST:PORT` of the registry that comes with it, or None."""
         owner = self.engine or self.plane
-        return owner.registry if owner is not None else None
+        return owner.registry if owner is not None else self.recorded_registry
 
     def release(self) -> None:
         """Give up what is ours. It stops when nobody uses it any more."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from depotlab._depot import REGISTRY_HOST
 from depotlab._docker import DockerHost
+from depotlab._values import Value
 from depotlab._verbs.apiface import check_timeout
 from depotlab._verbs.loading import engine_to_load
 from depotlab.errors import UsageError
@@ -62,7 +63,7 @@ class PullRequest:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Pulled:
+class Pulled(Value):
     """An image that was pulled, every part of it checked against its digest.
 
     Attributes:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from depotlab._oci import Archive, ArchivedImage, Descriptor, LayerFile, read_archive
+from depotlab._values import Value
 from depotlab.errors import UsageError
 
 __all__ = [
@@ -35,8 +36,8 @@ T = TypeVar("T")
 _MISSING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+@dataclass(frozen=True, slots=True, repr=False)
+class Change(Value):
     """One thing that differs.
 
     Attributes:
@@ -54,8 +55,8 @@ class Change:
         return f"{self.what}: {self.first} and {self.second}"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+@dataclass(frozen=True, slots=True, repr=False)
+class Difference(Value):
     """The first place where two images differ.
 
     Attributes:
@@ -88,8 +89,8 @@ class Difference:
                 return f"the {self.where}: {what}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reproducibility(Generic[T]):
+@dataclass(frozen=True, slots=True, repr=False)
+class Reproducibility(Value, Generic[T]):
     """What two builds of the same came to. True when they gave the same image.
 
     Attributes:

@@ -11,13 +11,14 @@ from pathlib import Path
 from depotlab import export, secret, ssh
 from depotlab._oci import Layout
 from depotlab._session import Credentials
+from depotlab._values import Value
 from depotlab._verbs.graphs import parse_platforms
 from depotlab.buildkit import attestations
 from depotlab.cache import Cache, Exports, Imports, as_exports, as_imports, inline
 from depotlab.errors import ContextError, ReferenceInvalid, UsageError
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile, FrontendCall, FrontendFunction
-from depotlab.llb import Platform, State, parse_reference
+from depotlab.llb import Definition, Platform, State, parse_reference
 from depotlab.secret import Secret
 from depotlab.ssh import Agent
 
@@ -58,8 +59,8 @@ _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 _IMAGE_TYPES = ("image", "oci", "docker")
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
+@dataclass(frozen=True, slots=True, repr=False)
+class BuildRequest(Value):
     """One build, checked.
 
     Attributes:
@@ -85,6 +86,7 @@ class BuildRequest:
         save: Depot is to keep the image.
         save_tags: More names for it there.
         also: Graphs of which parts are going to be solved in the same build: their directories are offered too.
+        sent: The graphs that were sent for it, by platform, as they become known while it runs.
     """
 
     target: Target
@@ -108,6 +110,9 @@ class BuildRequest:
     save_tags: tuple[str, ...] = ()
     also: tuple[State, ...] = ()
     name: str = ""
+    sent: list[Mapping[Platform, Definition]] = field(
+        default_factory=list, repr=False, compare=False
+    )
 
     @property
     def platform(self) -> str:

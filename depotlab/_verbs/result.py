@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import html
 import time
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 from depotlab._past import Difference, Why
 from depotlab._portal import CANCEL_GRACE_S, Job, wait_awaiting, wait_blocking
+from depotlab._values import Value, cut, facts_html
 from depotlab._verbs.builder import Answer
 from depotlab._verbs.depotfacts import DepotFacts
+from depotlab._verbs.details import StepDetails
 from depotlab._verbs.remember import compare_remembered, recalled
 from depotlab._verbs.request import BuildRequest
-from depotlab._verbs.steps import BuiltStep
+from depotlab._verbs.steps import BuiltStep, step_at
 from depotlab.errors import BuildCanceled, UsageError
 from depotlab.export import Artifact
-from depotlab.frontend import Dockerfile
-from depotlab.llb import Definition, load
-from depotlab.progress import Fold, Snapshot, Step
-from depotlab.widgets import Ticker
+from depotlab.llb import Definition
+from depotlab.progress import Fold, Snapshot, Step, Steps, StepState
+from depotlab.widgets import StepViews, Ticker
 
 __all__ = ["Build", "BuildResult", "built_step", "compare"]
 
 
-class BuildResult:
+class BuildResult(StepViews, Value):
     """The result of a build that succeeded.
 
     Attributes:
@@ -42,7 +44,9 @@ class BuildResult:
         snapshot: The final state of all steps.
     """
 
-    def __init__(self, request: BuildRequest, answer: Answer, fold: Fold) -> None:
+    def __init__(
+        self, request: BuildRequest, answer: Answer, fold: Fold, details: StepDetails | None = None
+    ) -> None:
         self.ref = answer.ref
         self.response: Mapping[str, str] = answer.response
         self.digest = answer.response.get("containerimage.digest", "")
@@ -59,17 +63,23 @@ class BuildResult:
         self.definition: Definition | None = answer.definition
         self._request = request
         self._memory = answer.memory
-        self._definitions = answer.definitions
+        self._details = details or StepDetails(request)
         self.snapshot: Snapshot = fold.snapshot(at_ns=time.time_ns())
         self._pushed = any(o.push for o in request.outputs)
         self._has_output = bool(request.outputs or request.load or request.save)
         self._saved = answer.depot.saved if answer.depot else ()
         _results.add(self)
 
+    def _steps_now(self) -> Snapshot:
+        return self.snapshot
+
+    def _step_details(self) -> StepDetails:
+        return self._details
+
     @property
-    def steps(self) -> tuple[Step, ...]:
-        """All steps, in the order in which they began."""
-        return self.snapshot.steps
+    def steps(self) -> Steps:
+        """All steps, in the order in which they began: a tuple, and a table with `.to_pandas()`."""
+        return Steps(self.snapshot.steps)
 
     @property
     def duration_s(self) -> float:
@@ -85,6 +95,9 @@ class BuildResult:
 
         Raises:
             UsageError: No step, or several, match.
+
+        Example:
+            >>> print(result.logs("pip install"))  # doctest: +SKIP
         """
         return _logs(self.snapshot, step)
 
@@ -96,23 +109,12 @@ class BuildResult:
 
         Raises:
             UsageError: No step, or several, match; or it has no files, as loading a Dockerfile has none.
+
+        Example:
+            >>> bk.ls(result.at("pip install"), "/usr/lib")  # doctest: +SKIP
         """
         found = self.snapshot.step(step) if isinstance(step, str) else step
-        several = self._request.platforms if len(self._request.platforms) > 1 else ()
-        platform = found.platform or (several[0] if several else "")
-        target = self._request.target
-        if isinstance(target, Dockerfile):
-            return BuiltStep(target, found.members[-1], found.name, platform, request=self._request)
-        for definition in self._definitions:
-            # A group is shown as one step; what its last op made is what it leaves behind.
-            digests = [digest for digest in definition.digests if digest in found.members]
-            if digests:
-                whole = load(definition.to_bytes(), locals=dict(definition.locals))
-                return BuiltStep(whole, digests[-1], found.name, platform, request=self._request)
-        raise UsageError(
-            f"The step {found.name!r} has no files to look at.",
-            hint="only steps of the graph have: runs, copies, images and other sources",
-        )
+        return step_at(self._request, found)
 
     def why(self, step: str | None = None) -> Why:
         """Say why steps ran instead of being taken from the cache.
@@ -175,9 +177,26 @@ class BuildResult:
         )
 
     def __repr__(self) -> str:
-        return (
-            f"<BuildResult {self._headline()}, {len(self.steps)} steps in {self.duration_s:.1f} s>"
-        )
+        what = cut(self._headline(), 150)
+        return f"<BuildResult {what}, {len(self.snapshot.steps)} steps in {self.duration_s:.1f} s>"
+
+    def _facts(self) -> Iterable[tuple[str, object]]:
+        return [
+            ("digest", self.digest),
+            ("names", self.names),
+            ("outputs", self.outputs),
+            ("loaded", self.loaded),
+            ("depot", self.depot),
+            ("steps", _counted(self.snapshot)),
+            ("duration_s", self.duration_s),
+            ("warnings", self.warnings),
+            ("ref", self.ref),
+        ]
+
+    def _repr_html_(self) -> str:
+        # One line, which unfolds: below a build's own view it should not take room.
+        facts = facts_html("", self._facts())
+        return f"<details><summary>{html.escape(repr(self)[1:-1])}</summary>{facts}</details>"
 
 
 _results: weakref.WeakSet[BuildResult] = weakref.WeakSet()
@@ -198,16 +217,30 @@ def built_step(step: Step) -> BuiltStep:
     )
 
 
-class Build:
+class Build(StepViews, Value):
     """A build that runs, or ran. Made by `submit`; await it, or ask for `.result()`."""
 
-    def __init__(self, request: BuildRequest, job: Job[Answer], fold: Fold, ticker: Ticker) -> None:
+    def __init__(
+        self,
+        request: BuildRequest,
+        job: Job[Answer],
+        fold: Fold,
+        ticker: Ticker,
+        details: StepDetails,
+    ) -> None:
         self._request = request
+        self._details = details
         self._job = job
         self._fold = fold
         self._ticker = ticker
         self._result: BuildResult | None = None
         job.done.add_done_callback(lambda _: ticker.end())
+
+    def _steps_now(self) -> Snapshot:
+        return self.snapshot
+
+    def _step_details(self) -> StepDetails:
+        return self._details
 
     @property
     def done(self) -> bool:
@@ -280,15 +313,26 @@ class Build:
     def _finished(self, answer: Answer) -> BuildResult:
         self._ticker.stop()
         if self._result is None:
-            self._result = BuildResult(self._request, answer, self._fold)
+            self._result = BuildResult(self._request, answer, self._fold, self._details)
         return self._result
 
     def __repr__(self) -> str:
         snapshot = self.snapshot
         counts = snapshot.counts
-        return (
-            f"<Build {self._request.title}: {snapshot.phase}, {counts.over}/{counts.total} steps>"
-        )
+        title = cut(self._request.title, 100)
+        return f"<Build {title}: {snapshot.phase}, {counts.over}/{counts.total} steps>"
+
+    def _facts(self) -> Iterable[tuple[str, object]]:
+        snapshot = self.snapshot
+        return [
+            ("target", self._request.title),
+            ("where", snapshot.where),
+            ("phase", snapshot.phase),
+            ("steps", _counted(snapshot)),
+            ("duration_s", snapshot.duration_s),
+            ("running", tuple(step.name for step in snapshot.of(StepState.RUNNING))),
+            ("error", snapshot.error),
+        ]
 
 
 def compare(a: BuildResult, b: BuildResult) -> Difference:
@@ -312,6 +356,11 @@ def compare(a: BuildResult, b: BuildResult) -> Difference:
                 hint="give what build() returned; graphs are compared by depotlab.llb.compare",
             )
     return compare_remembered(a._memory, b._memory)  # noqa: SLF001 - its own class
+
+
+def _counted(snapshot: Snapshot) -> str:
+    counts = ((state, snapshot.counts.of(state)) for state in StepState)
+    return ", ".join(f"{n} {state}" for state, n in counts if n)
 
 
 def _logs(snapshot: Snapshot, step: str | None) -> str:

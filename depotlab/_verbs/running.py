@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from depotlab._portal import portal
+from depotlab._verbs.details import StepDetails
 from depotlab._verbs.open import AnyBuilder
 from depotlab._verbs.request import BuildRequest
 from depotlab._verbs.result import Build
-from depotlab.progress import Fold
 from depotlab.widgets import ProgressMode, Ticker, choose, hears_while_busy
 
 __all__ = ["start"]
@@ -27,7 +27,10 @@ def start(
     builder.check(request)
     # The view comes first, so that a wrong name sends nothing; its button is pressed later than the next line.
     has_button = can_cancel or hears_while_busy()
-    view = choose(progress, on_cancel=(lambda: job.cancel()) if has_button else None)
-    fold = Fold()
+    details = StepDetails(request, builder)
+    view = choose(
+        progress, on_cancel=(lambda: job.cancel()) if has_button else None, details=details
+    )
+    fold = builder.new_fold()
     job = portal().submit(builder.build(request, fold))
-    return Build(request, job, fold, Ticker(fold, view).start())
+    return Build(request, job, fold, Ticker(fold, view).start(), details)

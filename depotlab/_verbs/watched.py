@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from depotlab._verbs.failures import remember_steps
 from depotlab._verbs.request import BuildRequest
 from depotlab.errors import BuildCanceled, BuildTimeout, SourceLocation, StepFailed
 from depotlab.progress import BuildEnded, BuildStarted, Event, Fold, Phase
@@ -50,6 +51,7 @@ async def watched(work: Awaitable[T], request: BuildRequest, fold: Fold, *, wher
     except StepFailed as error:
         _complete(error, fold)
         fold.feed([BuildEnded(time.time_ns(), Phase.FAILED, "", error.locations)])
+        remember_steps(error, fold.snapshot(at_ns=time.time_ns()))
         raise
     except Exception as error:
         words = str(error).splitlines()[0] if str(error) else repr(error)

@@ -5,6 +5,8 @@ from typing import assert_type
 import depotlab as dl
 from depotlab import aio, api, export, frontend, llb, mount
 from depotlab.errors import StepFailed
+from depotlab.progress import Steps
+from depotlab.widgets import Timeline
 
 
 def graphs() -> llb.State:
@@ -22,12 +24,32 @@ def graphs() -> llb.State:
     return app
 
 
+def recordings(app: llb.State) -> None:
+    recording = dl.record("x.depotlab", dl.local())
+    assert_type(recording, dl.Recording[dl.Client])
+    with recording as bk:
+        assert_type(bk, dl.Client)
+        bk.build(app)
+    assert_type(recording.size_bytes, int)
+    assert_type(dl.recorded("x.depotlab", speed=10), dl.Client)
+
+
+async def awaiting_recordings(bk: aio.Client) -> None:
+    async with await aio.record("x.depotlab", bk) as client:
+        assert_type(client, aio.Client)
+    assert_type(await aio.recorded("x.depotlab"), aio.Client)
+
+
 def blocking(app: llb.State) -> None:
     with dl.connect("unix:///run/x.sock") as bk:
         assert_type(bk, dl.Client)
         result = bk.build(app, output=export.image("localhost/x:1", push=True), timeout_s=60)
         assert_type(result, dl.BuildResult)
         assert_type(result.digest, str)
+        assert_type(result.timeline, Timeline)
+        assert_type(result.timeline[0].worked_s, float)
+        assert_type(result.critical_path, Steps)
+        assert_type(result.graph(), llb.Picture)
         handle = bk.submit(dl.dockerfile(".", args={"A": "1"}), tags=["a", "b"])
         assert_type(handle, dl.Build)
         assert_type(handle.result(timeout_s=1), dl.BuildResult)
@@ -35,6 +57,7 @@ def blocking(app: llb.State) -> None:
             bk.build(app)
         except StepFailed as error:
             assert_type(error.exit_code, int)
+            assert_type(error.timeline, Timeline)
             assert_type(error.log_tail, tuple[str, ...])
             assert_type(error.read("/etc/passwd"), bytes)
             assert_type(error.run("make").exit_code, int)
