@@ -97,6 +97,30 @@ def test_local_directories_are_sent(bk, tmp_path):
         assert steps.read("/f") == b"mine"
 
 
+def test_of_several_platforms_one_is_chosen(bk):
+    here, there = graph(1), graph(2)
+    with bk.debug({"linux/amd64": here, "linux/arm64": there}, platform="linux/amd64") as steps:
+        assert steps.steps[1:] == ("install deps", "build it")
+    with pytest.raises(UsageError, match="one platform, and this target has 2") as caught:
+        bk.debug({"linux/amd64": here, "linux/arm64": there})
+    assert "platform=: linux/amd64, linux/arm64" in caught.value.hint
+
+
+def test_what_is_decided_while_it_runs_is_debugged_by_its_result(bk):
+    @dl.frontend.function
+    def decided(gw):
+        return graph(3)
+
+    with pytest.raises(
+        UsageError, match=r"decided\(\) decides on one only while it runs"
+    ) as caught:
+        bk.debug(decided())
+    assert "llb.load(result.definition.to_bytes())" in caught.value.hint
+    result = bk.build(decided(), progress="quiet")
+    with bk.debug(llb.load(result.definition.to_bytes()), break_at="build it") as steps:
+        assert steps.read("/app/deps") == b"deps\n"
+
+
 def test_the_awaitable_face(engine):
     async def go() -> list[str]:
         async with (

@@ -12,7 +12,14 @@ import pytest
 
 import depotlab as dl
 from depotlab import aio, export, frontend, llb, mount, secret
-from depotlab.errors import BuildCanceled, GraphError, ImageNotFound, StepFailed, UsageError
+from depotlab.errors import (
+    BuildCanceled,
+    CommandFailed,
+    GraphError,
+    ImageNotFound,
+    StepFailed,
+    UsageError,
+)
 
 BASE = llb.image("busybox")
 
@@ -84,10 +91,43 @@ def test_a_function_solves_a_dockerfile_and_goes_on_from_it(bk, tmp_path):
         assert one.image_config().env["NAME"] == "one"
         assert gw.find(one, "mad?").paths == ("/made",)
         assert gw.du(two, "/f").total_bytes == 3
+        assert "/made" in [node.info.path for node in gw.tree(two, depth=1)]
         return one.copy(two, "/made", "/other").run("echo $NAME > /name")
 
     assert bk.read_text(both(), "/other") == "two"
     assert bk.read_text(both(), "/name") == "one\n"
+
+
+def test_a_function_runs_commands_in_what_it_has_solved(bk):
+    said = []
+
+    @frontend.function
+    def asked(gw):
+        base = llb.image("busybox").env(NAME="me").dir("/app")
+        done = gw.run(
+            base, "echo $NAME in $PWD; cat; exit 3", stdin="typed\n", on_output=said.append
+        )
+        assert (done.exit_code, done.stdout) == (3, "me in /app\ntyped\n")
+        with pytest.raises(CommandFailed, match="exit code 4"):
+            gw.run(base, ["sh", "-c", "exit 4"], check=True)
+        with pytest.raises(UsageError, match="neither a shell command nor a list"):
+            gw.run(base, [])
+        text = "FROM busybox\nENV A=1\nWORKDIR /w\nRUN echo made > f\n"
+        made = gw.run(dl.dockerfile(text=text), "echo $A; cat f", env={"B": 2})
+        return base.mkfile("/said", made.stdout)
+
+    assert bk.read_text(asked(), "/said") == "1\nmade\n"
+    assert said == ["me in /app", "typed"]
+
+
+def test_coroutines_run_commands_at_the_same_time(bk):
+    @frontend.function
+    async def asked(gw):
+        base = llb.image("busybox")
+        both = await asyncio.gather(gw.run(base, "echo one"), gw.run(base, "echo two"))
+        return base.mkfile("/said", "".join(one.stdout for one in both))
+
+    assert bk.read_text(asked(), "/said") == "one\ntwo\n"
 
 
 def test_a_function_may_return_a_dockerfile(bk, tmp_path):

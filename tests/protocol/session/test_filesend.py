@@ -284,6 +284,7 @@ def test_what_is_in_place_is_said_when_another_output_fails(tmp_path: Path) -> N
     ) as caught:
         asyncio.run(run())
     assert caught.value.path == str(tmp_path / "second")
+    assert caught.value.written == (str(tmp_path / "first"),)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
 

@@ -15,7 +15,7 @@ from depotlab.buildkit.capstable import (
 )
 from depotlab.buildkit.needs import Need, graph_needs, refusal, spec_needs
 from depotlab.buildkit.spec import SolveSpec
-from depotlab.errors import GraphError, UsageError
+from depotlab.errors import DaemonTooOld, GraphError
 
 ADDRESS = "unix:///run/b.sock"
 
@@ -73,7 +73,9 @@ def test_a_step_that_is_too_new_is_a_graph_error_at_its_line():
     merged = llb.merge(llb.scratch().mkfile("/a", b""), llb.scratch().mkfile("/b", b""))  # this one
     plan, needs = missing(merged.symlink("/a", "/c"), found)
     error = refusal(needs, found, address=ADDRESS, version="v0.9.3", plan=plan)
-    assert type(error) is GraphError
+    assert type(error) is DaemonTooOld
+    assert (error.needs, error.found, error.features) == ("0.19", "0.9.3", ("symlink()",))
+    assert isinstance(error, GraphError)
     assert (
         "needs BuildKit 0.19 or newer for symlink(); the daemon at unix:///run/b.sock is 0.9.3"
         in str(error)
@@ -113,7 +115,8 @@ def test_a_feature_that_is_switched_off_is_told_with_the_daemons_reason():
 )
 def test_a_daemon_is_described_by_its_version_or_by_what_it_has(version, found, words):
     error = refusal([Need("exporter.multiple")], found, address=ADDRESS, version=version)
-    assert type(error) is UsageError
+    assert type(error) is DaemonTooOld
+    assert (error.needs, error.found) == ("0.13", version.removeprefix("v"))
     assert words in error.message
 
 

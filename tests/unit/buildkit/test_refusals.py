@@ -8,7 +8,7 @@ import pytest
 from depotlab._proto import rpcstatus_pb2
 from depotlab._rpc import RpcFailed, Status
 from depotlab.buildkit.faults import from_failure
-from depotlab.errors import ConnectionLost, DaemonError, RegistryError, StepFailed
+from depotlab.errors import ConnectionLost, DaemonError, DaemonTooOld, RegistryError, StepFailed
 
 
 def failure(text, *, step="", code=Status.UNKNOWN, details=b""):
@@ -63,7 +63,6 @@ def failure(text, *, step="", code=Status.UNKNOWN, details=b""):
             "has mergeop switched off: only enabled with containerd",
             "containerd image store",
         ),
-        ("failed to load LLB: unknown API capability mergeop", "does not know 'mergeop'", "update"),
         (
             "method /moby.filesync.v1.FileSend/diffcopy not supported by the client",
             "/moby.filesync.v1.FileSend/diffcopy",
@@ -127,6 +126,25 @@ def test_a_cache_that_cannot_be_written_elsewhere_names_the_place():
     assert type(error) is DaemonError
     assert "client directory: error writing layer blob: disk on fire" in error.message
     assert "ignore_error=True" in error.hint
+
+
+def test_a_daemon_that_does_not_know_what_is_asked_is_too_old():
+    error = failure("failed to load LLB: unknown API capability mergeop")
+    assert type(error) is DaemonTooOld
+    assert "does not know 'mergeop'" in error.message
+    assert error.features == ("mergeop",)
+    assert "update" in error.hint
+
+
+def test_a_download_that_did_not_come_says_from_where():
+    error = failure(
+        'failed to load cache key: Get "http://nowhere/x": dial tcp: lookup nowhere: no such host'
+    )
+    assert type(error) is DaemonError
+    assert error.message == (
+        "http://nowhere/x could not be downloaded: dial tcp: lookup nowhere: no such host"
+    )
+    assert "check the address" in error.hint
 
 
 def test_a_session_that_the_daemon_lost_is_a_lost_connection():

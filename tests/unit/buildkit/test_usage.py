@@ -177,16 +177,12 @@ def test_a_data_frame_needs_pandas_and_says_what_to_do_without(monkeypatch):
     assert ".rows()" in caught.value.hint
 
 
-def test_a_data_frame_is_made_of_the_rows(monkeypatch):
-    class Pandas:
-        @staticmethod
-        def DataFrame(rows, columns):  # noqa: N802 - pandas' name
-            return (rows, columns)
-
-    monkeypatch.setitem(sys.modules, "pandas", Pandas)
-    rows, columns = USAGE.to_pandas()
-    assert rows == USAGE.rows()
-    assert columns[0] == "id"
+def test_a_data_frame_is_made_of_the_rows():
+    frame = USAGE.to_pandas()
+    assert list(frame.columns) == list(UsageRecord.__dataclass_fields__)
+    assert frame.size_bytes.sum() == USAGE.total_bytes
+    assert frame.set_index("id").last_used_at["held"] == USAGE[1].last_used_at
+    assert frame[frame.in_use].id.tolist() == [one.id for one in USAGE if one.in_use]
 
 
 def test_what_was_pruned_says_whether_it_was_for_real():

@@ -101,7 +101,7 @@ def test_project_files_that_disagree_are_a_warning_and_the_last_wins(tmp_path):
     config = find(tmp_path, **both)
     assert config.project.value == "two"
     assert "one" in config.warnings[0]
-    assert config.warnings[0] in repr(config)
+    assert config.warnings[0] in str(config)
 
 
 def test_the_other_values_have_their_places(tmp_path):
@@ -127,7 +127,8 @@ def test_the_token_is_in_no_text_and_no_table(tmp_path):
     shown += [repr(config.connect()), repr(vars(Connect)), str(dict(config.settings()))]
     assert config.token.value == SECRET
     assert not any(SECRET in text for text in shown)
-    assert "•••" in repr(config)
+    assert "•••" in str(config)
+    assert repr(config).startswith("<DepotConfig token from ")
     assert "depot.yaml" in config._repr_html_()
     assert isinstance(pickle.loads(pickle.dumps(config)), DepotConfig)
 

@@ -272,6 +272,12 @@ def test_options_and_builders_are_completed(shell: InteractiveShell, noted: Note
     assert completed(shell, "%builder mi") == ["mine"]
 
 
+def test_words_of_an_option_and_graphs_are_completed(shell: InteractiveShell) -> None:
+    shell.user_ns["app_graph"] = llb.scratch()
+    assert completed(shell, "%dockerfile --progress q") == ["quiet"]
+    assert completed(shell, "%llb --draw app_g") == ["app_graph"]
+
+
 def test_loading_twice_registers_once(shell: InteractiveShell, noted: NotedClient) -> None:
     shell.run_line_magic("reload_ext", "depotlab")
     assert shell.run_line_magic("builder", "") is noted

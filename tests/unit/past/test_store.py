@@ -136,9 +136,24 @@ def test_several_processes_may_write(kept):
     assert kept.kept().n_builds == store.MAX_BUILDS_PER_NAME
 
 
+def test_what_is_kept_is_listed_the_newest_first(kept):
+    assert kept.builds() == ()
+    for number in range(3):
+        kept.keep(build(str(number)), {})
+    listed = kept.builds()
+    assert [one.ref for one in listed] == ["2", "1", "0"]
+    assert [one.ref for one in kept.builds(limit=1)] == ["2"]
+    assert repr(listed) == "<3 past builds>"
+    frame = listed.to_pandas()
+    assert frame.name.tolist() == ["app"] * 3
+    assert frame.kept_at.is_monotonic_decreasing
+    assert frame.size_bytes.min() > 0
+    assert "unix" not in kept._repr_html_()
+
+
 def test_it_can_be_forgotten(kept):
     kept.keep(build("1"), {})
-    assert "1 past builds" in repr(kept)
+    assert repr(kept).startswith("<1 past build, ")
     kept.forget()
     kept.forget()
     assert not kept.host_path.exists()
