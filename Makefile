@@ -8,7 +8,7 @@ PROTOS := $(wildcard protos/depotlab/_proto/*.proto)
 ENGINES := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system engine fmt check quick test test-newest integration browser notebooks demo bench proto proto-check clean
+.PHONY: help setup system engine fmt check quick test test-newest integration browser notebooks course course-record demo docs bench pictures proto proto-check clean
 
 help: ## Say what the words mean
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,12 +29,12 @@ engine: setup system ## Install the embedded engine (once)
 	@$(BIN)/depotlab engine install
 
 fmt: setup ## Format and sort imports
-	@$(BIN)/ruff check --fix --exit-zero --quiet depotlab tests notebooks
-	@$(BIN)/ruff format --quiet depotlab tests notebooks
+	@$(BIN)/ruff check --fix --exit-zero --quiet depotlab tests notebooks docs
+	@$(BIN)/ruff format --quiet depotlab tests notebooks docs
 
 check: setup proto-check ## Lint, types, import arrows, fresh messages
-	$(BIN)/ruff check depotlab tests notebooks
-	$(BIN)/ruff format --check depotlab tests notebooks
+	$(BIN)/ruff check depotlab tests notebooks docs
+	$(BIN)/ruff format --check depotlab tests notebooks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -50,6 +50,12 @@ browser: engine ## Tests in a real JupyterLab and a real browser
 notebooks: engine ## Run every notebook that is published
 	$(BIN)/python -bb -m pytest tests/notebooks
 
+course: engine ## Run the twelve notebooks of the course, live and recorded
+	$(BIN)/python -bb -m pytest $(ENGINES) tests/notebooks/test_course_*.py
+
+course-record: engine ## Run the course on fresh engines, record it, and write what it shows into the notebooks
+	$(BIN)/python -m notebooks.course.make
+
 test: engine ## Everything, on the oldest Python; unit and protocol tests also on the newest
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -bb -m pytest --numprocesses=auto tests/unit tests/protocol tests/typing
@@ -63,8 +69,15 @@ test-newest: system ## Unit and protocol tests on the newest Python of this mach
 demo: engine ## Run the quickstart notebook on the embedded engine and show the result
 	@$(BIN)/python notebooks/run_demo.py
 
+docs: setup ## Make the documentation site in build/site, and check its links (`make test` does the same in a test)
+	@$(BIN)/python -m docs.site
+
 bench: engine ## Measure what the README claims, side by side with buildctl
 	$(BIN)/python -m tests.benchmarks
+
+pictures: engine ## Take the pictures of README and docs, of real builds in a real JupyterLab
+	$(BIN)/python -m docs.pictures.take
+	$(BIN)/python -m docs.pictures.wire
 
 proto: setup ## Generate depotlab/_proto from protos/
 	@sh protos/generate.sh depotlab/_proto
