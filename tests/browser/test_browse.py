@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.lab import Lab, LabPage, write_notebook
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 SETUP = """
 import depotlab as dl
@@ -66,12 +66,12 @@ def pick(page: LabPage, text: str) -> None:
 
 
 def test_files_are_clicked_through_and_shown_as_tables(page: LabPage) -> None:
-    output(page, 1).locator("select").wait_for(timeout=20_000)
+    output(page, 1).locator("select").wait_for()
     assert rows(page) == ["done · 3 B", "now → src/main.py", "▸ src/"]
     pick(page, "▸ src/")
     output(page, 1).locator("option", has_text="main.py · 10 B").wait_for(state="attached")
     pick(page, "main.py · 10 B")
-    output(page, 1).locator("pre", has_text="print(42)").wait_for(timeout=10_000)
+    output(page, 1).locator("pre", has_text="print(42)").wait_for()
     pick(page, "▸ deep/")
     output(page, 1).locator("option", has_text="note").wait_for(state="attached")
     page.picture("files-browse", 1)

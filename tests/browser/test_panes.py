@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.lab import Lab, LabPage, write_notebook
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 GRAPH = """
 from depotlab import llb, mount

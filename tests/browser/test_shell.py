@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.lab import Lab, LabPage, write_notebook
+from tests.support.lab import PATIENCE_S, Lab, LabPage, write_notebook
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 SETUP = """
 import depotlab as dl
@@ -25,6 +26,7 @@ except dl.errors.StepFailed as failed:
     error = failed
 shell = error.shell()
 """
+BUSY = "import os, time\nwhile not os.path.exists({released!r}): time.sleep(0.02)"
 LINES = [
     # As where anywidget is not installed.
     "from depotlab.widgets import _shell_notebook; _shell_notebook._terminal_class = lambda: None",
@@ -36,16 +38,24 @@ SCREEN = ".depotlab-shell .xterm-rows"
 
 
 @pytest.fixture
-def page(lab: Lab, browser: Any, engine: Any, request: pytest.FixtureRequest) -> Iterator[LabPage]:
+def released(tmp_path: Path) -> Path:
+    """Once it is there, the cell that keeps the kernel busy ends."""
+    return tmp_path / "released"
+
+
+@pytest.fixture
+def page(
+    lab: Lab, browser: Any, engine: Any, released: Path, request: pytest.FixtureRequest
+) -> Iterator[LabPage]:
     name = f"{request.node.name}.ipynb"
     setup = SETUP.format(state=str(engine.state_dir))
-    cells = [setup, FAIL, "import time; time.sleep(4)", "shell.exit_code", *LINES]
+    cells = [setup, FAIL, BUSY.format(released=str(released)), "shell.exit_code", *LINES]
     write_notebook(lab.root / name, cells)
     page = lab.page(browser, name)
     page.theme("JupyterLab Light")
     page.run_cell(0)
     page.run_cell(1)
-    page.page.locator(SCREEN).first.wait_for(timeout=30_000)
+    page.page.locator(SCREEN).first.wait_for()
     yield page
     page.shut_down_kernel()
     page.close()
@@ -55,11 +65,19 @@ def screen(page: LabPage) -> str:
     return str(page.page.locator(SCREEN).first.inner_text()).replace("\xa0", " ")
 
 
-def until(page: LabPage, text: str, *, timeout_s: float = 20.0) -> None:
+def until(page: LabPage, text: str, *, timeout_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout_s
     while text not in screen(page):
         assert time.monotonic() < deadline, f"{text!r} is not in:\n{screen(page)}"
         page.page.wait_for_timeout(50)
+
+
+def size(page: LabPage, number: int) -> tuple[int, int]:
+    """Ask the step's terminal for its rows and columns; `number` tells one answer from another."""
+    enter(page, f"stty size; echo answer-$(({number} + 1000))")
+    until(page, f"answer-{number + 1000}")
+    said = screen(page).partition(f"answer-{number + 1000}")[0].split()
+    return int(said[-2]), int(said[-1])
 
 
 def enter(page: LabPage, line: str) -> None:
@@ -79,15 +97,15 @@ def test_the_failed_step_is_looked_at_in_a_terminal(page: LabPage) -> None:
     page.theme("JupyterLab Dark")
     page.picture("shell-dark", 1)
 
-    enter(page, "sleep 60")
-    page.page.wait_for_timeout(300)
+    enter(page, "echo begun-$((40 + 2)); sleep 600")
+    until(page, "begun-42")
     page.page.keyboard.press("Control+c")
     until(page, "^C")
     enter(page, "echo after-interrupt")
     until(page, "\nafter-interrupt")
 
     enter(page, "exit 3")
-    page.page.get_by_text("exit code 3").first.wait_for(timeout=20_000)
+    page.page.get_by_text("exit code 3").first.wait_for()
     page.run_cell(3)
     assert page.text(3).split()[-1] == "3"
     data = page.save()["cells"][1]["outputs"][0]["data"]
@@ -101,22 +119,16 @@ def test_the_failed_step_is_looked_at_in_a_terminal(page: LabPage) -> None:
 
 def test_it_follows_the_size_of_the_page_and_takes_a_paste(page: LabPage) -> None:
     until(page, "/app # ")
-    enter(page, "stty size")
-    page.page.wait_for_timeout(500)
-    before = screen(page)
+    before = size(page, 0)
     page.page.evaluate(
         "() => { document.querySelector('.depotlab-shell-box').style.height = '160px'; }"
     )
-    page.page.wait_for_timeout(400)
-    enter(page, "clear; stty size")
-    page.page.wait_for_timeout(600)
-    rows = [line.split() for line in screen(page).splitlines()]
-    sizes = [line for line in rows if len(line) == 2 and all(w.isdigit() for w in line)]
-    assert sizes, screen(page)
-    assert int(sizes[0][0]) < 12
-    assert sizes[0] != next(
-        line.split() for line in before.splitlines() if line.replace(" ", "").isdigit()
-    )
+    # The new size takes a while to reach the step, so it is asked again as long as it has the old one.
+    for number in range(1, 60):
+        after = size(page, number)
+        if after != before:
+            break
+    assert after[0] < 12
     page.page.evaluate(
         """() => {
           const area = document.querySelector('.depotlab-shell .xterm-helper-textarea');
@@ -129,10 +141,11 @@ def test_it_follows_the_size_of_the_page_and_takes_a_paste(page: LabPage) -> Non
     until(page, "\npasted-text")
 
 
-def test_it_lives_on_while_another_cell_runs(page: LabPage) -> None:
+def test_it_lives_on_while_another_cell_runs(page: LabPage, released: Path) -> None:
     until(page, "/app # ")
     page.start_cell(2)
     enter(page, "echo meanwhile=$((6 * 7))")
+    released.touch()
     page.wait_for_cell(2)
     until(page, "meanwhile=42")
     page.picture("shell-meanwhile", 1)
@@ -144,7 +157,7 @@ def test_a_page_that_is_loaded_again_shows_it_again(page: LabPage) -> None:
     until(page, "\nbefore-42")
     page.save()
     page.goto()
-    page.page.locator(SCREEN).first.wait_for(timeout=30_000)
+    page.page.locator(SCREEN).first.wait_for()
     until(page, "\nbefore-42")
     enter(page, "echo after-$((40 + 3))")
     until(page, "\nafter-43")
@@ -155,14 +168,14 @@ def test_without_a_terminal_there_is_a_line_to_type_into(page: LabPage) -> None:
     page.run_cell(5)
     below = page.page.locator(".jp-Cell").nth(5)
     line = below.get_by_placeholder("type a command, press Enter")
-    line.wait_for(timeout=20_000)
+    line.wait_for()
     line.fill("echo sum=$((1 + 2))")
     line.press("Enter")
-    below.get_by_text("sum=3").first.wait_for(timeout=20_000)
+    below.get_by_text("sum=3").first.wait_for()
     page.picture("shell-lines", 5)
     line.fill("exit 4")
     line.press("Enter")
-    below.get_by_text("exit code 4").first.wait_for(timeout=20_000)
+    below.get_by_text("exit code 4").first.wait_for()
     text = "".join(page.outputs(5)[0]["data"]["text/plain"])
     assert "sum=3" in text
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import nbformat
@@ -12,38 +11,11 @@ from nbconvert import HTMLExporter
 
 from depotlab.progress import Phase
 from depotlab.widgets import final_html, final_text
-from tests.browser.test_progress_view import BAR, IN_BACKGROUND, SETUP
+from tests.browser.scripted import BAR, IN_BACKGROUND, TOO_WIDE
 from tests.support import simulate
-from tests.support.lab import Lab, LabPage, write_notebook
+from tests.support.lab import Lab, LabPage
 
-pytestmark = pytest.mark.timeout(240)
-
-STATES = """
-def lanes(now):
-    return simulate.two_platforms(base_ns=now)
-"""
-_names = (f"states-{k}.ipynb" for k in itertools.count())
-TOO_WIDE = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
-    .some(node => node.scrollWidth > node.clientWidth + 1)"""
-
-
-@pytest.fixture
-def open_notebook(lab: Lab, browser: Any) -> Iterator[Callable[..., LabPage]]:
-    pages: list[LabPage] = []
-
-    def open_(*cells: str, **options: Any) -> LabPage:
-        name = next(_names)
-        write_notebook(lab.root / name, [SETUP + STATES, *cells])
-        page = lab.page(browser, name, **options)
-        pages.append(page)
-        page.theme("JupyterLab Light")
-        page.run_cell(0)
-        return page
-
-    yield open_
-    for page in pages:
-        page.shut_down_kernel()
-        page.close()
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize(
@@ -56,20 +28,22 @@ def open_notebook(lab: Lab, browser: Any) -> Iterator[Callable[..., LabPage]]:
 def test_platforms_have_lanes_and_a_good_build_folds(
     name: str, theme: str, width: int, open_notebook: Callable[..., LabPage]
 ) -> None:
-    page = open_notebook("run(lanes)", viewport={"width": width, "height": 900})
+    page = open_notebook("run(lanes)", until_s=3.0, viewport={"width": width, "height": 900})
     page.theme(theme)
     if width < 800:
-        page.command("application:toggle-left-area")
+        page.hide_side_bar()
     page.start_cell(1)
-    page.page.get_by_text("linux/arm64 · 2 of 5 steps").first.wait_for(timeout=10_000)
-    page.page.wait_for_timeout(1_500)
+    page.wait_for_text(1, "linux/arm64 · 2 of 5 steps")
+    page.wait_for_text(1, "Collecting package-08")
     page.picture(f"lanes-{name}-running", 1)
     assert page.page.evaluate(TOO_WIDE) is False
+    page.go_on()
     page.wait_for_cell(1)
-    page.page.wait_for_timeout(300)
+    page.wait_for_end(1)
+    page.wait_for_text(1, "Built ghcr.io/me/app:1.4")
     assert "RUN pip install" not in page.text(1)
     page.page.locator(".jp-OutputArea summary").first.click()
-    assert "Waited mostly for" in page.text(1)
+    page.page.get_by_text("Waited mostly for").wait_for()
     assert "RUN pip install" in page.text(1)
     page.picture(f"lanes-{name}-done", 1)
     assert page.page.evaluate(TOO_WIDE) is False
@@ -80,17 +54,16 @@ def test_the_steps_of_a_saved_build_unfold_without_a_kernel(
 ) -> None:
     page = open_notebook("run(lambda now: simulate.many(5, n_lines=50, duration_s=1, base_ns=now))")
     page.run_cell(1)
+    page.wait_for_end(1)
     page.save()
-    page.page.wait_for_timeout(500)
     page.shut_down_kernel()
     again = lab.page(browser, page.notebook)
-    again.page.wait_for_timeout(1_000)
-    assert "✔ Built everything" in again.text(1)
+    again.wait_for_text(1, "✔ Built everything")
     assert "RUN make target-0003" not in again.text(1)
     again.page.locator(".jp-OutputArea summary").first.click()
-    assert "RUN make target-0003" in again.text(1)
-    again.page.locator(".jp-OutputArea summary").nth(1).click()
-    assert "cc -O2" in again.text(1)
+    again.wait_for_text(1, "RUN make target-0003")
+    again.page.locator(".jp-OutputArea summary", has_text="Output of").first.click()
+    again.wait_for_text(1, "cc -O2")
     again.picture("saved-unfolded", 1)
     again.close()
 
@@ -101,15 +74,20 @@ def test_builds_that_run_side_by_side_are_listed_in_the_newest_view(
     page = open_notebook(
         IN_BACKGROUND.format(make="many(40, n_parallel=2, duration_s=20)"),
         IN_BACKGROUND.format(make="lanes"),
+        until_s=3.0,
     )
     page.run_cell(1)
+    page.wait_for_text(1, "6 of 40 steps")
     page.run_cell(2)
-    page.page.get_by_text("1 other build running").wait_for(timeout=10_000)
+    page.wait_for_text(2, "1 other build running")
+    page.wait_for_text(2, "6 of 40 steps")
     assert "other build" not in page.text(1)
     assert "everything" in page.text(2)
     assert page.page.locator(BAR).count() >= 3
     page.picture("side-by-side", 2)
-    page.page.get_by_text("Built ghcr.io/me/app:1.4").wait_for(timeout=20_000)
+    page.go_on(10.0)
+    page.wait_for_end(2)
+    page.wait_for_text(2, "Built ghcr.io/me/app:1.4")
     assert "other build" not in page.text(2)
 
 
@@ -131,15 +109,19 @@ def test_exports_tell_the_story_even_without_styles(outcome: Phase, is_sanitised
 def test_the_graph_of_a_build_is_coloured_as_it_goes(
     open_notebook: Callable[..., LabPage],
 ) -> None:
-    page = open_notebook("run(typical())")
+    page = open_notebook("run(typical())", until_s=3.0)
     page.start_cell(1)
-    page.page.get_by_label("Graph").wait_for(timeout=10_000)
+    page.wait_for_text(1, "MB of 54.1 MB")
     page.page.get_by_label("Graph").click()
-    picture = page.page.locator(".depotlab-view svg[role=img]")
-    picture.wait_for(timeout=5_000)
+    picture = page.page.locator(".depotlab-view svg[role=group]")
+    picture.wait_for()
     before = picture.inner_html()
     page.picture("live-graph", 1)
-    page.page.wait_for_timeout(2_500)
-    assert picture.inner_html() != before
+    page.go_on(7.0)
+    page.page.wait_for_function(
+        "before => document.querySelector('.depotlab-view svg[role=group]').innerHTML !== before",
+        arg=before,
+    )
     assert page.page.evaluate(TOO_WIDE) is False
+    page.go_on()
     page.wait_for_cell(1)

@@ -7,6 +7,7 @@ user's settings shows; the browser is the system's Chromium, never one that play
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import shutil
@@ -22,8 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import story
+
 REPO = Path(__file__).resolve().parents[2]
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_S = 180.0
+"""How long what must come is waited for. A machine may be slow and busy, and only a failing test waits so long."""
 _BROWSER_ARGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -102,6 +107,7 @@ class Lab:
         context = browser.new_context(
             viewport=options.pop("viewport", {"width": 1100, "height": 800}), **options
         )
+        context.set_default_timeout(PATIENCE_S * 1000)
         page = LabPage(self, context.new_page(), notebook, f"test-{secrets.token_hex(4)}")
         page.goto()
         return page
@@ -150,7 +156,7 @@ def running_lab(root: Path, state: Path) -> Iterator[Lab]:
                 process.wait()
 
 
-def _wait_for_server(lab: Lab, log: Path, *, timeout_s: float = 60.0) -> None:
+def _wait_for_server(lab: Lab, log: Path, *, timeout_s: float = PATIENCE_S) -> None:
     give_up_s = time.monotonic() + timeout_s
     while time.monotonic() < give_up_s:
         if lab.process.poll() is not None:
@@ -185,12 +191,17 @@ class LabPage:
         self.page = page
         self.notebook = notebook
         self._workspace = workspace
+        self._counts: dict[int, int | None] = {}
+
+    def go_on(self, until_s: float = math.inf) -> None:
+        """Let a `story.Story` in this notebook be told up to this second of it; by default to its end."""
+        story.allow((self.lab.root / self.notebook).with_suffix(".until"), until_s)
 
     def goto(self, *, with_kernel: bool = True) -> None:
         """Load the page (again), and wait until the notebook can be used."""
         path = f"{self.lab.url}/lab/workspaces/{self._workspace}/tree/{self.notebook}"
         self.page.goto(f"{path}?token={self.lab.token}&reset")
-        self.wait_until(_READY if with_kernel else _LOADED, timeout_s=60)
+        self.wait_until(_READY if with_kernel else _LOADED, timeout_s=PATIENCE_S)
 
     def wait_until(self, script: str, *, timeout_s: float) -> None:
         """Ask again and again until an async function of the page says true."""
@@ -216,25 +227,44 @@ class LabPage:
         )
 
     def start_cell(self, index: int) -> None:
-        self.page.evaluate(
-            "i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = i; }", index
+        self._counts[index] = self.page.evaluate(
+            """i => { const content = window.jupyterapp.shell.currentWidget.content;
+                      content.activeCellIndex = i;
+                      return content.widgets[i].model.executionCount; }""",
+            index,
         )
         self.command("notebook:run-cell")
 
-    def wait_for_cell(self, index: int, *, timeout_s: float = 60.0) -> None:
-        """Wait until the cell's prompt is a number again."""
+    def wait_for_cell(self, index: int, *, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until the cell has a new number, and the page has all that the kernel said of it."""
         self.page.wait_for_function(
-            """i => { const c = window.jupyterapp.shell.currentWidget.content.widgets[i];
-                      const text = c.node.querySelector('.jp-InputPrompt').textContent;
-                      return /\\[\\d+\\]/.test(text); }""",
-            arg=index,
+            """([i, before]) => { const w = window.jupyterapp.shell.currentWidget;
+                      const count = w.content.widgets[i].model.executionCount;
+                      return count !== null && count !== before
+                          && w.sessionContext.session.kernel.status === 'idle'; }""",
+            arg=[index, self._counts.get(index)],
             timeout=timeout_s * 1000,
         )
 
-    def run_cell(self, index: int, *, timeout_s: float = 60.0) -> None:
+    def run_cell(self, index: int, *, timeout_s: float = PATIENCE_S) -> None:
         self.start_cell(index)
-        self.page.wait_for_timeout(150)
         self.wait_for_cell(index, timeout_s=timeout_s)
+
+    def wait_for_text(self, index: int, text: str, *, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until this stands below the cell."""
+        self._output(index).get_by_text(text).first.wait_for(timeout=timeout_s * 1000)
+
+    def wait_for_end(self, index: int, *, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until the live view of a build below the cell has become what will be saved."""
+        self.page.wait_for_function(
+            """i => { const outputs = window.jupyterapp.shell.currentWidget
+                          .content.widgets[i].model.outputs.toJSON();
+                      return outputs.some(o => o.data && o.data['text/html'])
+                          && !outputs.some(o => o.data
+                              && o.data['application/vnd.jupyter.widget-view+json']); }""",
+            arg=index,
+            timeout=timeout_s * 1000,
+        )
 
     def outputs(self, index: int) -> list[dict[str, Any]]:
         """The outputs as they will be saved."""
@@ -261,8 +291,18 @@ class LabPage:
         )
 
     def theme(self, name: str) -> None:
+        """Change the theme, and wait until the page is drawn in it."""
         self.command("apputils:change-theme", theme=name)
-        self.page.wait_for_timeout(800)
+        self.page.wait_for_function(
+            """name => document.body.dataset.jpThemeName === name
+                && !document.getElementById('jupyterlab-splash')""",
+            arg=name,
+        )
+
+    def hide_side_bar(self) -> None:
+        """Leave all of a narrow page to the notebook."""
+        self.command("application:toggle-left-area")
+        self.page.locator("#jp-left-stack").wait_for(state="hidden")
 
     def picture(self, name: str, index: int | None = None) -> Path:
         """Save a picture of the page, or of one cell's output, and return where it is."""
