@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks                       all of it
     python -m tests.benchmarks depot                 builds on Depot, beside the official command line
+    python -m tests.benchmarks notebook [--help]     the view in a notebook; writes figures into docs/notebook.md
     python -m tests.benchmarks transfers [--help]    sending and receiving only; writes docs/performance.md
 
 Absolute seconds differ between machines and hours; the ratios are what the README quotes.
@@ -19,6 +20,7 @@ from pathlib import Path
 from depotlab import _local as engine_room
 from tests.benchmarks import bench_inner, cached_build, depot_builds
 from tests.benchmarks.llb import bench_llb
+from tests.benchmarks.notebook import run as notebook
 from tests.benchmarks.transfers import run as transfers
 from tests.support.officialclients import ClientUnavailable
 
@@ -54,12 +56,14 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     if words[:1] == ["transfers"]:
         return transfers.main(words[1:])
+    if words[:1] == ["notebook"]:
+        return notebook.main(words[1:])
     if words == ["depot"]:
         print("\n".join(_depot()))
         return 0
     if words:
         sys.stderr.write(
-            f"no such part: {words[0]}; there are `transfers` and `depot`, or all without a name\n"
+            f"no such part: {words[0]}; there are `transfers`, `notebook` and `depot`, or all without a name\n"
         )
         return 2
     milliseconds, heavy = import_ms()
@@ -86,6 +90,8 @@ def main(words: list[str]) -> int:
     )
     large = {graph: bench_llb.ours(graph, "100000") for graph in bench_llb.GRAPHS}
     bench_llb.report(bench_llb.compare(5), large)
+    print("the view of a build in a notebook:")
+    notebook.main()
     return transfers.main()
 
 
