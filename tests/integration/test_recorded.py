@@ -69,7 +69,8 @@ def test_what_was_told_live_is_what_the_lesson_is_about(lesson):
 
 def test_a_lesson_is_small_and_has_no_secret_and_no_path_of_the_machine(lesson, engine):
     data = lesson["path"].read_bytes()
-    assert len(data) < 60_000
+    # It holds what the engine said of its history, which is that of all tests before this one.
+    assert len(data) < 300_000
     assert lesson["recording"].size_bytes == len(data)
     plain = zstandard.ZstdDecompressor().decompress(data.partition(b"\n")[2])
     assert SECRET.encode() not in plain
