@@ -41,6 +41,11 @@ def _a_plan(plan: State) -> Judgement:
             " `/app/greeting`.",
             nudge="A shell writes a file with `echo hi > PATH`.",
         )
+    if not re.search(r"\bhi\b", run.what):
+        return wrong(
+            f"The run is `{run.what}`: what it writes is not `hi`.",
+            nudge="What is quoted after `echo` is what the file holds.",
+        )
     made = any("mkdir /app" in op.what.split("; ") for op in ops if op.kind == "file")
     if run.cwd != "/app" and not made and not re.search(r"mkdir[^;&|]*/app", run.what):
         return wrong(
@@ -127,7 +132,8 @@ def _same_digest(same: set[str]) -> Judgement:
         )
     if extra := sorted(same - _SAME):
         return wrong(f"Not `{extra[0]}`: another digest. {_WHY[extra[0]]}", nudge=_PRINT)
-    return wrong(f"{len(same)} is right, and there is one more.", nudge=_PRINT)
+    more = "is one" if same else "are two"
+    return wrong(f"{len(same)} is right, and there {more} more.", nudge=_PRINT)
 
 
 _PRINT = "You may look: `{what: state.digest == app.digest for what, state in candidates.items()}`."

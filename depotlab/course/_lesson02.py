@@ -36,6 +36,16 @@ def _lost_line(levelled: FunctionType) -> Judgement:
             nudge="Only the line with `env` needs a repair.",
         )
     levels = [pair for pair in runs[0].env if pair.startswith("LEVEL=")]
+    if not levels and "$LEVEL" not in runs[0].what:
+        return wrong(
+            f"The run is `{runs[0].what}` now; it was to write what the variable says.",
+            nudge="Only the line with `env` needs a repair.",
+        )
+    if not levels and "LEVEL=high" in state.to_dockerfile().text:
+        return wrong(
+            "The run has no variable `LEVEL`, so it writes an empty line.",
+            nudge="A run has the variables of the state that it is called on: `env` comes before it.",
+        )
     if not levels:
         return wrong(
             "The run has no variable `LEVEL`, so it writes an empty line.",
@@ -114,8 +124,10 @@ def _stamp(stamp: FunctionType) -> Judgement:
             )
         if name == "busybox" and len(ops) != 2:
             return wrong(
-                f"The image became {len(ops)} operations, and one file makes two of them.",
-                nudge="Go on from the state that the function was given, not from another one.",
+                f"This is a plan of {len(ops)} operation{'s' * (len(ops) != 1)}; an image and one"
+                " file more are two.",
+                nudge="Go on from the state that the function was given, with one `mkfile` and no"
+                " more.",
             )
     return right(
         "One more operation, on whatever state it is given. It works on `scratch` as well, because"

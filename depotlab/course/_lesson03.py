@@ -52,7 +52,8 @@ def _operations(ops: set[str]) -> Judgement:
         )
     return wrong(
         f"{len(ops)} of them are right, and there are more.",
-        nudge="`bk.to_state(page)` draws them: count the boxes.",
+        nudge="Which lines have a box in the panes above? And does `COPY` change files? (On an"
+        " engine, `bk.to_state(page)` draws this one.)",
     )
 
 
@@ -69,7 +70,8 @@ mine = (
 )
 """,
     because="Each line has its method. `env` and `dir` are settings that the run inherits, `cmd`"
-    " describes the image.",
+    " describes the image. A run finds its working directory made, so `mkdir` may be there or"
+    " not.",
 )
 def _translate(mine: llb.State) -> Judgement:
     runs = [op for op in plan_of(mine) if op.kind == "exec"]
@@ -85,6 +87,8 @@ def _translate(mine: llb.State) -> Judgement:
         return wrong(
             f"The run starts in `{run.cwd}`, not in `/srv`.", nudge="`WORKDIR` is `dir(...)`."
         )
+    if not any(op.kind == "source" and "/busybox" in op.what for op in plan_of(mine)):
+        return wrong("Your graph does not start from busybox.", nudge="`FROM` is `llb.image(...)`.")
     if run.what.split() != ["echo", "$LEVEL", ">", "level"]:
         return wrong(
             f"The command is `{run.what}`.", nudge="It was `echo $LEVEL > level`, word for word."
@@ -92,8 +96,8 @@ def _translate(mine: llb.State) -> Judgement:
     said = mine.to_dockerfile().text
     if 'CMD ["cat", "/srv/level"]' not in said:
         return wrong(
-            "The image does not say what to start.",
-            nudge="`CMD` is `cmd([...])`, on the state that the run returned.",
+            'The image does not say what to start, or says other than `["cat", "/srv/level"]`.',
+            nudge="`CMD` is `cmd([...])`, with the same list, on the state that the run returned.",
         )
     return right(
         "The same files and the same image. `print(mine.to_dockerfile())` says your graph as a"
@@ -120,7 +124,7 @@ def graph_of(text):
     " another branch in it.",
 )
 def _language(graph_of: FunctionType) -> Judgement:
-    state = graph_of("mkdir /songs\n/songs/first: la la: la\n/title: songs")
+    state = graph_of("mkdir /songs\n/songs/first: la la: la\n/title: mkdir songs")
     if not isinstance(state, llb.State):
         return wrong(
             f"Of a text with `mkdir` it makes a value of type `{type(state).__name__}`, not a"

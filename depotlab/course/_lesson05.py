@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import FunctionType
 
 from depotlab import llb
@@ -93,7 +94,7 @@ def _inherited(runs: set[str]) -> Judgement:
             nudge="A state hands its settings on to what comes after it.",
         )
     return wrong(
-        "One more.",
+        "One more." if runs else "At least one does.",
         nudge="`llb.compare(service('low'), service('high'))` tells it field by field.",
     )
 
@@ -140,24 +141,37 @@ def _calm(calm: FunctionType) -> Judgement:
             "`print` gets its file by a mount. That can do it as well, if the mount is read-only"
             " and names the one"
             " file; here it is to be a copy.",
-            nudge="`copy` the file to a state of its own, and call `run` on that.",
+            nudge="`copy` the file onto a fresh busybox, and call `run` on that.",
         )
     copies = [op for op in ops if op.kind == "file" and found["compute"].digest in op.reads]
     if found["compute"].digest in found["print"].reads or not copies:
         return wrong(
             "`print` still starts from all files of `compute`, and the log is one of them.",
-            nudge="Which single file does it need? `copy` that one to a state of its own.",
+            nudge="Which single file does it need? `copy` that one onto a fresh busybox.",
         )
     if not _takes_only_the_answer(copies):
         return wrong(
             f"What is copied is `{copies[0].what}`; the log may come along.",
             nudge="Name the one file.",
         )
+    if not _has_image(ops, found["print"], found["compute"]):
+        return wrong(
+            "`print` reads that one file, and would fail all the same: there is no `cat`, and no shell.",
+            nudge='A command needs an image: `llb.image("busybox").copy(...)`, and `run` on that.',
+        )
     return right(
         "`print` reads one file, and while that says 42 its key stays, whatever the stamp. This is"
         " what stages of a"
         " Dockerfile do with `COPY --from`."
     )
+
+
+def _has_image(ops: Sequence[Planned], at: Planned, copied_from: Planned) -> bool:
+    """Whether the files that an operation starts from have an image under them, and not only what was copied."""
+    by_digest = {op.digest: op for op in ops}
+    while at.reads and at.digest != copied_from.digest:
+        at = by_digest[at.reads[0]]
+    return at.kind == "source"
 
 
 def _takes_only_the_answer(copies: list[Planned]) -> bool:

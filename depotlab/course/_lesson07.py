@@ -27,8 +27,8 @@ def _runs_again(runs_again: set[str]) -> Judgement:
         )
     if runs_again == {"bind"}:
         return right(
-            "The files of a bind mount are an input, like the root file system. A secret, an agent and a cache are in"
-            " the key by their names only; what is behind the name may change."
+            "The files of a bind mount are an input, like the root file system. Of a secret, an agent and a cache the"
+            " key has no more than a name or a place; what is behind that may change."
         )
     if "bind" not in runs_again:
         return wrong(
@@ -85,10 +85,11 @@ def _safe(safe: State) -> Judgement:
             nudge="`mount.secret` has an argument for that: `help(mount.secret)`.",
         )
     if variables or files:
-        said = ", ".join(f"`{id_}` as `{name}`" for name, id_ in variables.items()) or f"`{files}`"
+        seen = [*variables.items(), *((dest, id_) for id_, dest in files.items())]
+        said = ", ".join(f"the secret `{id_}` as `{name}`" for name, id_ in seen)
         return wrong(
             f"The step sees {said}; it is to see the secret `token` as `TOKEN`.",
-            nudge="The id comes first, the variable is `env=`.",
+            nudge="The id of the secret comes first, the variable is `env=`.",
         )
     return wrong(
         "The value is gone, and so is the secret: `$TOKEN` is empty.",

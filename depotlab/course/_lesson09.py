@@ -34,6 +34,12 @@ def _password(password: str | bytes) -> Judgement:
             "This is empty: the whiteout has no content. It only hides.",
             nudge="The file itself is in the layer before the one with `.wh.password`.",
         )
+    if "hunter2" in said:
+        return wrong(
+            "It is in there, with more around it than the file says.",
+            nudge="A layer is a tar file. The loop above opens one, and `layer.extractfile('password').read()` reads a"
+            " file in it.",
+        )
     return wrong(
         "No file of the image says that.",
         nudge="`blob(manifest['layers'][1])` gives you the layer, packed. The loop above shows how to open it, and"

@@ -79,6 +79,17 @@ command = "date -u -d @$SOURCE_DATE_EPOCH"
     " runs.",
 )
 def _command(command: str) -> Judgement:
+    if re.search(r"date\b.*@\d", command):
+        return wrong(
+            "This is the same each time, so the image would be too. It is not the moment in the variable, though: set"
+            " that to another one, and this stays as it is.",
+            nudge="Write `$SOURCE_DATE_EPOCH` where the number is.",
+        )
+    if "SOURCE_DATE_EPOCH" not in command and "date" not in command:
+        return wrong(
+            "This prints no date.",
+            nudge="`date -u -d @86400` prints one, and the seconds to take are in `$SOURCE_DATE_EPOCH`.",
+        )
     if "SOURCE_DATE_EPOCH" not in command:
         return wrong(
             "This asks the clock, so it prints something else each time.",

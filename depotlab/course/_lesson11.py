@@ -29,7 +29,10 @@ def _runs_again(runs_again: int) -> Judgement:
                 nudge="Which step has the line that we repair, and which steps read what it makes?",
             )
         case _:
-            return wrong(f"It is not {runs_again}.", nudge="Only two steps run a command at all.")
+            return wrong(
+                f"It is not {runs_again}.",
+                nudge="Two steps run a command, and one of them has the line that we repair.",
+            )
 
 
 _WHO = ("you", "frontend", "builder")
@@ -92,6 +95,11 @@ def _missing(missing: str | bytes) -> Judgement:
         return right(
             "No second build, no added `echo`: you read the log where the failed step had left it."
         )
+    if said.endswith("license.key") and " " not in said:
+        return wrong(
+            f"The file is right, and its path is not `{said[:60]}`.",
+            nudge="Everything between the quotes of the message in the log.",
+        )
     if "license.key" in said:
         return wrong(
             f"You have found it. What is asked for is the path alone, not `{said[:60]}`.",
@@ -135,9 +143,14 @@ COPY server.py /app/
 def _corrected(corrected: str) -> Judgement:
     # `COPY ["server.py", "/app/"]` is another way to write it.
     lines = [re.sub(r'[\[\]",]', " ", line).split() for line in corrected.splitlines()]
-    lines = [line for line in lines if line]
+    lines = [line for line in lines if line and not line[0].startswith("#")]
     words = [line[0].upper() for line in lines]
-    if "srv.py" in corrected:
+    if any("srv.py" in word for line in lines for word in line):
+        if _copies_the_server(lines):
+            return wrong(
+                "This finds the file, and gives it the name `srv.py` in the image.",
+                nudge="`/app/` alone is enough: the file keeps its name.",
+            )
         return wrong(
             "`srv.py` is still there, and the context has no such file.",
             nudge="The context is what you hand over: `{'server.py': ...}`.",
@@ -149,7 +162,7 @@ def _corrected(corrected: str) -> Judgement:
         )
     if not _copies_the_server(lines):
         return wrong(
-            "No line copies `server.py` into `/app/`.",
+            "No line copies `server.py`, by that name, into `/app/`.",
             nudge="Only the name of the file was wrong.",
         )
     return right(

@@ -64,7 +64,7 @@ def _heaviest(heaviest: str) -> Judgement:
     if "." in said:
         return wrong(
             f"`{heaviest}` is the name of a call. What is asked for is what it is about.",
-            nudge="Several calls have this name; `.subject` says which is which.",
+            nudge="A call may come more than once; its `.subject` says what it is about.",
         )
     return wrong(
         "No call of the builder has this subject.",
@@ -103,5 +103,6 @@ def _not_again(not_again: set[str]) -> Judgement:
         )
     return wrong(
         "Not quite.",
-        nudge='Each of `again.asked_by("daemon")` has a `.name`. Sets can be subtracted: `{...} - {...}`.',
+        nudge='Each of `again.asked_by("daemon")` has a `.name`, of two parts with a dot. Sets can be subtracted:'
+        " `{...} - {...}`.",
     )

@@ -217,3 +217,63 @@ def test_what_is_told_of_a_wrong_answer_is_about_that_answer(name, answers, told
 def test_another_right_way_is_right_as_well(name, answers):
     feedback = course.check(name, *answers)
     assert feedback.standing == "right", str(feedback)
+
+
+def shell_less(stamp):
+    made = BASE.env(STAMP=stamp).run("echo 42 > /answer", name="compute")
+    return llb.scratch().copy(made, "/answer", "/").run("cat /answer > /printed", name="print")
+
+
+def from_another_step(stamp):
+    made = BASE.env(STAMP=stamp).run("echo 42 > /answer", name="compute")
+    ready = BASE.run("mkdir /work").copy(made, "/answer", "/")
+    return ready.run("cat /answer > /printed", name="print")
+
+
+def late_level():
+    return BASE.run("echo $LEVEL > /level").env(LEVEL="high")
+
+
+def no_variable():
+    return BASE.run("echo high > /level")
+
+
+def lazy_language(text):
+    made = llb.scratch()
+    for line in text.splitlines():
+        is_directory = "mkdir" in line
+        made = made.mkdir(line.split()[-1]) if is_directory else made.mkfile(*line.split(": ", 1))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "standing", "told"),
+    [
+        pytest.param(
+            "01.1",
+            BASE.run("mkdir /app && echo hello > /app/greeting"),
+            "not yet",
+            "`hi`",
+            id="01.1",
+        ),
+        pytest.param("02.1", late_level, "not yet", "empty line", id="02.1 late"),
+        pytest.param("02.1", no_variable, "not yet", "what the variable says", id="02.1 without"),
+        pytest.param(
+            "03.2",
+            llb.image("alpine")
+            .env(LEVEL="high")
+            .dir("/srv")
+            .run("echo $LEVEL > level")
+            .cmd(["cat", "/srv/level"]),
+            "not yet",
+            "busybox",
+            id="03.2",
+        ),
+        pytest.param("03.3", lazy_language, "not yet", "/title", id="03.3"),
+        pytest.param("05.3", shell_less, "not yet", "no shell", id="05.3 scratch"),
+        pytest.param("05.3", from_another_step, "right", "one file", id="05.3 another"),
+    ],
+)
+def test_what_readers_tried_is_judged_by_what_it_does(name, answer, standing, told):
+    feedback = course.check(name, answer)
+    assert (feedback.standing, told in str(feedback)) == (standing, True), str(feedback)
