@@ -67,12 +67,29 @@ class SocketBridge:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
+        broken: asyncio.Future[None] = loop.create_future()
         async with asyncio.TaskGroup() as connections:
-            while True:
-                accepted, _ = await loop.sock_accept(self._listener)
-                task = connections.create_task(self._connect(accepted))
-                # A task that is cancelled before its first step closes nothing itself.
-                task.add_done_callback(partial(_close, accepted))
+            # Not `sock_accept`: when it is cancelled just as somebody connects, that connection stays open.
+            loop.add_reader(self._listener, self._accept, connections, broken)
+            try:
+                await broken
+            finally:
+                loop.remove_reader(self._listener)
+
+    def _accept(self, connections: asyncio.TaskGroup, broken: asyncio.Future[None]) -> None:
+        """Called by the loop when somebody connects."""
+        try:
+            accepted, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError):  # who has connected is gone
+            return
+        except OSError as error:
+            if not broken.done():
+                broken.set_exception(error)
+            return
+        accepted.setblocking(False)
+        task = connections.create_task(self._connect(accepted))
+        # A task that is cancelled before its first step closes nothing itself.
+        task.add_done_callback(partial(_close, accepted))
 
     async def _connect(self, accepted: socket.socket) -> None:
         async with contextlib.AsyncExitStack() as opened:

@@ -18,10 +18,12 @@ import pytest
 
 import depotlab as dl
 from depotlab import aio, export, llb, mount
+from depotlab._local import engine_dir
 from depotlab._plane import lease_plane
 from docs.site import public
 from tests.support.certificates import Authority
 
+PROGRAMS = engine_dir()
 PREPARE = """
 base = llb.image("busybox").mkfile("/etc/os-release", "NAME=x").mkfile("/etc/hostname", "x")
 app = base.run("mkdir -p /app /usr/lib; touch /app/main.py /model.bin", name="pip install")
@@ -77,6 +79,7 @@ def names(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
         patch.setenv("DEPOTLAB_STATE", str(engine.state_dir))
         patch.setenv("DEPOTLAB_UI", "off")
         patch.setenv("DOCKER_CONFIG", str(folder))
+        patch.setenv("DEPOTLAB_ENGINE_DIR", str(PROGRAMS))  # the machines of the Depot need them
         patch.setenv("HOME", str(folder))
         patch.setenv("TOKEN", "s3cret")
         patch.setenv("BUILDKIT_HOST", engine.address)

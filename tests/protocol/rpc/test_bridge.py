@@ -1,6 +1,8 @@
 """grpcio through a dialer: a real gRPC server behind transports that are no sockets of grpcio's."""
 
 import asyncio
+import contextlib
+import gc
 import os
 import socket
 import stat
@@ -254,3 +256,23 @@ def test_one_call_without_a_loop_goes_through_too(tmp_path):
         with pytest.raises(LinkError):
             call_once(endpoint(Dialer(tmp_path / "none")), "/t/Echo", b"ab", timeout_s=10)
         server.stdin.close()
+
+
+@pytest.mark.parametrize("n_turns", range(4))
+def test_who_connects_in_the_moment_of_the_end_is_not_left_hanging(tmp_path, n_turns):
+    async def main():
+        bridge = SocketBridge(Dialer(tmp_path / "nobody"), address="x")
+        with socket.socket(socket.AF_UNIX) as near:
+            near.connect(str(bridge.host_path))
+            for _ in range(n_turns):
+                await asyncio.sleep(0)
+            gc.disable()  # it would close what nobody has
+            try:
+                await bridge.close()
+                near.settimeout(20)
+                with contextlib.suppress(ConnectionResetError):
+                    assert near.recv(1) == b""
+            finally:
+                gc.enable()
+
+    run(main)
