@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
 from collections import deque
 from itertools import islice
 
@@ -23,11 +22,6 @@ __all__ = ["SocketTransport"]
 READ_BYTES = 256 << 10
 # Chunks that were read and nobody has taken; then the kernel keeps the rest.
 READ_AHEAD = 2
-# Who reads faster than the peer gives is woken for every portion. Of a bulk we let more gather, this long, before the
-# next look: a GiB comes in half as many reads, and costs us a third less CPU.
-GATHER_S = 0.0001
-_PORTION_BYTES = 16 << 10
-_LARGE_BYTES = 128 << 10
 # Most pieces that one sendmsg takes (IOV_MAX of Linux and macOS is 1024).
 MOST_PIECES = 1000
 CLOSE_S = 1.0
@@ -57,7 +51,6 @@ class SocketTransport:
         self._waiting_for_room = False  # the loop tells us when the kernel takes more
         self._writer: asyncio.Future[None] | None = None
         self._closed = False
-        self._in_portions = False  # a bulk comes, and we are faster
         self._link = LinkWatch(connected)
 
     async def read(self) -> bytes | None:
@@ -125,8 +118,6 @@ class SocketTransport:
 
     def _receive(self) -> None:
         """Called by the loop when there is something to read."""
-        if self._in_portions:
-            time.sleep(GATHER_S)  # the loop's own timers are ten times coarser
         try:
             data = self._socket.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -134,7 +125,6 @@ class SocketTransport:
         except OSError as error:
             self._read_failure = error
         else:
-            self._in_portions = _PORTION_BYTES <= len(data) < _LARGE_BYTES
             if data:
                 self._chunks.append(data)
             else:
