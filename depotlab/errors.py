@@ -30,6 +30,7 @@ __all__ = [
     "CommandTimeout",
     "ConnectionLost",
     "ContextError",
+    "ContextRefused",
     "DaemonError",
     "DaemonTooOld",
     "DepotlabError",
@@ -47,9 +48,12 @@ __all__ = [
     "RecordingError",
     "ReferenceInvalid",
     "RegistryError",
+    "ServiceError",
     "SessionError",
     "SourceLocation",
     "StepFailed",
+    "StorageError",
+    "TelemetryError",
     "Unreachable",
     "UsageError",
 ]
@@ -887,6 +891,79 @@ class EngineError(DepotlabError):
 
     def __str__(self) -> str:
         return _with_tail(super().__str__(), self.log_tail, of="log")
+
+
+# --------------------------------------------------------------------------- builds for others
+
+
+class ServiceError(DepotlabError):
+    """The build service does not do what it was asked.
+
+    Attributes:
+        code: As the Connect protocol names it: `invalid_argument`, `not_found`, `already_exists`,
+            `permission_denied`, `resource_exhausted`, `failed_precondition`, `unavailable` or `internal`.
+
+    Cure:
+        The message says which value is wrong or what is not there. `resource_exhausted` and `unavailable` pass: ask
+        again later.
+    """
+
+    blame = "usage"
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class ContextRefused(ServiceError):
+    """An uploaded context is not built: it is not there, too large, no archive, or unpacks to too much.
+
+    Attributes:
+        reason: `missing`, `too_large`, `not_an_archive`, `damaged` or `unpacks_to_too_much`.
+
+    Cure:
+        Upload a tar archive (plain, gzip, zstd, bzip2 or xz) within the limits to a new upload URL, and build that.
+    """
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, code="invalid_argument", hint=hint)
+        self.reason = reason
+
+
+class StorageError(DepotlabError):
+    """The store of contexts does not answer, or refuses.
+
+    Attributes:
+        is_transient: It may work later.
+
+    Cure:
+        Check the endpoint, the bucket and the keys that the storage was given; when it is only down, builds wait
+        and are tried again.
+    """
+
+    blame = "computer"
+
+    def __init__(self, message: str, *, is_transient: bool, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.is_transient = is_transient
+
+
+class TelemetryError(DepotlabError):
+    """What is kept of builds cannot be written or asked.
+
+    Attributes:
+        is_transient: It may work later; what was to be written is kept until then.
+
+    Cure:
+        Check the address and the login of the store, or the SQL. Builds go on, and no row is lost while the store is
+        down.
+    """
+
+    blame = "computer"
+
+    def __init__(self, message: str, *, is_transient: bool = False, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.is_transient = is_transient
 
 
 def __dir__() -> list[str]:

@@ -18,11 +18,11 @@ from typing import Any
 
 from depotlab._plane import steps
 from depotlab._plane.boundary import AnyMachines, Connection, MachineFailed, Platform
-from depotlab._plane.faults import Fault
 from depotlab._plane.health import Health, Limits
 from depotlab._plane.history import BuildRecord, End, History
 from depotlab._plane.store import Project, Store
 from depotlab._plane.tokens import Tokens
+from depotlab._serving import Fault
 
 __all__ = ["Builds", "Registered"]
 

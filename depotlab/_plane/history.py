@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from depotlab._plane.database import Database
-from depotlab._plane.faults import Fault
 from depotlab._plane.ids import new_id
 from depotlab._plane.pages import Window
+from depotlab._serving import Fault
 
 __all__ = ["BuildRecord", "End", "History", "Keep", "Log", "Seen", "Step", "Sums", "Usage"]
 

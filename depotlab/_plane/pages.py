@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from depotlab._plane.faults import Fault
+from depotlab._serving import Fault
 
 __all__ = ["DEFAULT_PAGE", "LONGEST_PAGE", "Window", "window"]
 

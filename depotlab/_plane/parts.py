@@ -8,12 +8,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from depotlab._plane.boundary import AnyMachines, AnyRegistry, CachePolicy, Platform
 from depotlab._plane.builds import Builds
-from depotlab._plane.faults import Fault
 from depotlab._plane.history import BuildRecord, History
 from depotlab._plane.logins import Logins
 from depotlab._plane.store import Project, Store
 from depotlab._plane.tokens import Caller, Tokens
 from depotlab._proto import depot_cli_pb2 as cli
+from depotlab._serving import Fault
 
 __all__ = [
     "GB_BYTES",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from depotlab._plane.faults import Fault
 from depotlab._plane.parts import Parts
-from depotlab._plane.rpc import Method, methods
 from depotlab._plane.tokens import Caller
 from depotlab._proto import depot_clibeta_pb2 as beta
+from depotlab._serving import Fault, Method, methods
 
 __all__ = ["BetaService"]
 

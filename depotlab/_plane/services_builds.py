@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from depotlab._plane.faults import Fault
 from depotlab._plane.history import BuildRecord, Sums, Usage
 from depotlab._plane.pages import window
 from depotlab._plane.parts import Parts, nanoseconds, timestamp
-from depotlab._plane.rpc import Method, methods
 from depotlab._plane.store import Project
 from depotlab._plane.tokens import Caller
 from depotlab._proto import depot_core_pb2 as core
+from depotlab._serving import Fault, Method, methods
 
 __all__ = ["CoreBuildService"]
 

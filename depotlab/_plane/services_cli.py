@@ -6,13 +6,12 @@ import base64
 from collections.abc import AsyncIterator
 
 from depotlab._plane import steps
-from depotlab._plane.faults import Fault
 from depotlab._plane.history import BuildRecord, End
 from depotlab._plane.pages import Window, window
 from depotlab._plane.parts import Parts, options_of, platform_of, timestamp
-from depotlab._plane.rpc import Method, methods
 from depotlab._plane.tokens import REGISTRY_USER, Caller
 from depotlab._proto import depot_cli_pb2 as cli
+from depotlab._serving import Fault, Method, methods
 
 __all__ = ["CliService"]
 

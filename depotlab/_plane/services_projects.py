@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from depotlab._plane.boundary import CachePolicy
-from depotlab._plane.faults import Fault
 from depotlab._plane.pages import window
 from depotlab._plane.parts import GB_BYTES, Parts, policy_from, timestamp
-from depotlab._plane.rpc import Method, methods
 from depotlab._plane.store import Project, Provider, TrustPolicy
 from depotlab._plane.tokens import Caller
 from depotlab._proto import depot_core_pb2 as core
+from depotlab._serving import Fault, Method, methods
 
 __all__ = ["ProjectService"]
 

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from depotlab._plane.boundary import Image
-from depotlab._plane.faults import Fault
 from depotlab._plane.history import BuildRecord, End, Step
 from depotlab._plane.pages import window
 from depotlab._plane.parts import Parts, platform_of, timestamp
-from depotlab._plane.rpc import Method, methods
 from depotlab._plane.tokens import Caller
 from depotlab._proto import depot_build_pb2 as build
 from depotlab._proto import depot_buildkit_pb2 as buildkit
+from depotlab._serving import Fault, Method, methods
 
 __all__ = ["SdkService"]
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from depotlab._plane.faults import Fault
 from depotlab._plane.history import History, Log, Seen
 from depotlab._proto import control_pb2 as control
 from depotlab._proto import depot_cli_pb2 as cli
+from depotlab._serving import Fault
 
 __all__ = ["fold", "fold_bytes", "timings"]
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from depotlab._plane.boundary import CachePolicy
 from depotlab._plane.database import Database
-from depotlab._plane.faults import Fault
 from depotlab._plane.ids import new_id
 from depotlab._plane.pages import Window
+from depotlab._serving import Fault
 
 __all__ = ["Organization", "Project", "Provider", "Store", "TrustPolicy"]
 

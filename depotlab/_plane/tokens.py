@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from depotlab._plane.database import Database
-from depotlab._plane.faults import Fault
 from depotlab._plane.ids import ID_ALPHABET, new_id
+from depotlab._serving import Fault
 
-__all__ = ["REGISTRY_USER", "Caller", "Kind", "MadeToken", "TokenNote", "Tokens"]
+__all__ = ["ANYBODY", "REGISTRY_USER", "Caller", "Kind", "MadeToken", "TokenNote", "Tokens"]
 
 Kind = Literal["user", "organization", "project", "build", "pull"]
 
@@ -94,6 +94,10 @@ class Caller:
                 raise Fault("permission_denied", "this token belongs to another build")
         else:
             self.may_build_in(project_id)
+
+
+ANYBODY = Caller("pull", "")
+"""Who calls a method that asks for no token."""
 
 
 class Tokens:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import shlex
 import signal
@@ -26,22 +27,23 @@ from depotlab._plane.database import Database
 from depotlab._plane.health import Limits
 from depotlab._plane.history import History, Keep
 from depotlab._plane.housekeeping import keep_house
-from depotlab._plane.listener import Listener
 from depotlab._plane.logins import Logins
 from depotlab._plane.page import Page
 from depotlab._plane.parts import Parts
 from depotlab._plane.presence import Places, PlaneStatus, held_alone, plane_dir, write_record
-from depotlab._plane.rpc import RpcApp
 from depotlab._plane.services_beta import BetaService
 from depotlab._plane.services_builds import CoreBuildService
 from depotlab._plane.services_cli import CliService
 from depotlab._plane.services_projects import ProjectService
 from depotlab._plane.services_sdk import SdkService
 from depotlab._plane.store import Store
-from depotlab._plane.tokens import Tokens
+from depotlab._plane.tokens import ANYBODY, Caller, Tokens
+from depotlab._serving import Listener, RpcApp
 from depotlab.errors import EngineError, UsageError
 
 __all__ = ["QUIET", "Plane", "up"]
+
+_LOG = logging.getLogger("depotlab.plane")
 
 QUIET: Mapping[str, str] = {
     "DEPOT_NO_UPDATE_NOTIFIER": "1",
@@ -242,7 +244,7 @@ class Plane:
 
     async def _listen(self, stack: contextlib.AsyncExitStack, api_tls: ApiTls | None) -> None:
         hosts = [self._host, *([api_tls.name] if api_tls else [])]
-        listener = Listener(_app(self.parts, self.parts.tokens, hosts))
+        listener = Listener(_app(self.parts, self.parts.tokens, hosts), log=_LOG)
         stack.push_async_callback(listener.close)
         if api_tls is not None:
             await listener.listen(self._tls_bound, api_tls.context)
@@ -282,7 +284,7 @@ async def up(
             loop.remove_signal_handler(number)
 
 
-def rpc_app(parts: Parts, tokens: Tokens) -> RpcApp:
+def rpc_app(parts: Parts, tokens: Tokens) -> RpcApp[Caller]:
     """Return the application of every service of the API."""
     services = (
         CliService(parts),
@@ -291,7 +293,12 @@ def rpc_app(parts: Parts, tokens: Tokens) -> RpcApp:
         CoreBuildService(parts),
         SdkService(parts),
     )
-    return RpcApp(tokens, [method for service in services for method in service.methods()])
+    return RpcApp(
+        tokens.caller,
+        [method for service in services for method in service.methods()],
+        anybody=ANYBODY,
+        log=_LOG,
+    )
 
 
 def _app(parts: Parts, tokens: Tokens, hosts: Iterable[str]) -> Callable[[Any, Any, Any], Any]:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depotlab._plane.faults import Fault
 from depotlab._plane.ids import ID_ALPHABET, new_id
 from depotlab._plane.pages import DEFAULT_PAGE, LONGEST_PAGE, window
+from depotlab._serving import Fault
 
 
 @given(st.lists(st.integers(1, 10**19), unique=True, max_size=40), st.integers(1, 7))

@@ -9,12 +9,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from depotlab._plane import steps
 from depotlab._plane.boundary import CachePolicy
 from depotlab._plane.database import Database
-from depotlab._plane.faults import Fault
 from depotlab._plane.history import History, Keep, Log, Seen
 from depotlab._plane.pages import window
 from depotlab._plane.store import Store
 from depotlab._proto import control_pb2 as control
 from depotlab._proto import depot_cli_pb2 as cli
+from depotlab._serving import Fault
 from depotlab.errors import EngineError
 
 S = 10**9

@@ -3,8 +3,8 @@
 import pytest
 
 from depotlab._plane.database import Database
-from depotlab._plane.faults import Fault
 from depotlab._plane.tokens import Caller, Tokens
+from depotlab._serving import Fault
 
 
 class Clock:

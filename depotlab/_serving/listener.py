@@ -2,7 +2,7 @@
 
 Hypercorn's own `serve` is not used for two reasons: the vendor's CLI sends `authorization: Bearer `
 when it has no token, which h2 takes for a broken connection unless its check of headers is off; and
-a plane that stops must not wait for clients that do not. Without TLS, HTTP/2 is told by its preface.
+a server that stops must not wait for clients that do not. Without TLS, HTTP/2 is told by its preface.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class Listener:
 
     Args:
         app: The application.
+        log: Hears of connections that went wrong.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, log: logging.Logger) -> None:
         config = Config()
-        config.errorlog = logging.getLogger("depotlab.plane")
+        config.errorlog = log
         config.accesslog = None
         config.include_server_header = False
         config.keep_alive_timeout = _KEEP_ALIVE_S

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from connectrpc.code import Code
 from connectrpc.compat import google_protobuf_codecs
@@ -21,18 +21,14 @@ from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.message import Message
 
-from depotlab._plane.faults import Fault
-from depotlab._plane.tokens import Caller, Tokens
+from depotlab._serving.faults import Fault
 
-__all__ = ["ANYBODY", "Method", "RpcApp", "methods"]
+__all__ = ["Method", "RpcApp", "methods"]
 
-_LOG = logging.getLogger("depotlab.plane")
+CallerT = TypeVar("CallerT")
+
 # A status stream sends what has piled up in one message; steps may print megabytes.
 _LARGEST_MESSAGE_BYTES = 64 << 20
-
-ANYBODY = Caller("pull", "")
-"""Who calls a method that asks for no token."""
-
 
 Shape = Literal["unary", "client_stream", "server_stream"]
 
@@ -54,7 +50,7 @@ class Method:
     path: str
     takes: type[Message]
     gives: type[Message]
-    handler: Callable[[Caller, Any], Any]
+    handler: Callable[[Any, Any], Any]
     shape: Shape = "unary"
     open: bool = False
 
@@ -66,7 +62,7 @@ def methods(
     client_streams: Collection[str] = (),
     server_streams: Collection[str] = (),
     open: Collection[str] = (),  # noqa: A002 - the word of `Method`
-    **handlers: Callable[[Caller, Any], Any],
+    **handlers: Callable[[Any, Any], Any],
 ) -> list[Method]:
     """Return the methods of a service, whose messages are named after them.
 
@@ -97,15 +93,30 @@ def methods(
     ]
 
 
-class RpcApp(ConnectASGIApplication[None]):
+class RpcApp(ConnectASGIApplication[None], Generic[CallerT]):
     """Serves methods by their paths.
+
+    Args:
+        identify: Given the `authorization` header (empty when there is none), returns who calls, or raises `Fault`.
+        methods: What is served.
+        anybody: Who calls a method that asks for no token.
+        log: Hears of our own mistakes, which the client is not told.
 
     Attributes:
         methods: What is served, by path.
     """
 
-    def __init__(self, tokens: Tokens, methods: Iterable[Method]) -> None:
-        self._tokens = tokens
+    def __init__(
+        self,
+        identify: Callable[[str], CallerT],
+        methods: Iterable[Method],
+        *,
+        anybody: CallerT,
+        log: logging.Logger,
+    ) -> None:
+        self._identify = identify
+        self._anybody = anybody
+        self._log = log
         self.methods: Mapping[str, Method] = {method.path: method for method in methods}
         served = {path: self._endpoint(method) for path, method in self.methods.items()}
         super().__init__(
@@ -137,7 +148,7 @@ class RpcApp(ConnectASGIApplication[None]):
                     async for message in method.handler(self._caller(method, ctx), request):
                         yield message
                 except Exception as error:  # noqa: BLE001 - all that comes is told, or logged
-                    raise _told(error, method) from None
+                    raise self._told(error, method) from None
 
             return Endpoint.server_stream(info, stream)
 
@@ -146,23 +157,24 @@ class RpcApp(ConnectASGIApplication[None]):
                 answer: Awaitable[Message] = method.handler(self._caller(method, ctx), request)
                 return await answer
             except Exception as error:  # noqa: BLE001 - all that comes is told, or logged
-                raise _told(error, method) from None
+                raise self._told(error, method) from None
 
         if method.shape == "client_stream":
             return Endpoint.client_stream(info, call)
         return Endpoint.unary(info, call)
 
-    def _caller(self, method: Method, ctx: RequestContext[Any, Any]) -> Caller:
+    def _caller(self, method: Method, ctx: RequestContext[Any, Any]) -> CallerT:
         if method.open:
-            return ANYBODY
-        return self._tokens.caller(ctx.request_headers.get("authorization", ""))
+            return self._anybody
+        return self._identify(ctx.request_headers.get("authorization", ""))
 
-
-def _told(error: Exception, method: Method) -> Exception:
-    """What the client is told. Our own mistakes go to the log, and only their place to the client."""
-    if isinstance(error, Fault):
-        return ConnectError(Code[error.code.upper()], error.text)
-    if isinstance(error, ConnectError):  # the stream was cut, or its bytes are no message
-        return error
-    _LOG.error("%s failed", method.path, exc_info=error)
-    return ConnectError(Code.INTERNAL, f"{method.path} failed here; the plane's log has more")
+    def _told(self, error: Exception, method: Method) -> Exception:
+        """What the client is told. Our own mistakes go to the log, and only their place to the client."""
+        if isinstance(error, Fault):
+            return ConnectError(Code[error.code.upper()], error.text)
+        if isinstance(error, ConnectError):  # the stream was cut, or its bytes are no message
+            return error
+        self._log.error("%s failed", method.path, exc_info=error)
+        return ConnectError(
+            Code.INTERNAL, f"{method.path} failed here; the log of the server has more"
+        )
