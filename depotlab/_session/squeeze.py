@@ -5,6 +5,9 @@ more to send, and what had been sent was still on its way) at a steady speed, an
 just sending at three times that speed and to four fifths or less, then it goes on compressing. From time to time
 it sends a little without, and keeps to whichever moved more.
 
+A machine that is busy with something else makes one measurement in a few say the opposite of the truth. So a trial that
+was too slow is tried again at once, and after a comparison that compressing has lost it pauses for as long as it lost.
+
 Three times, because compressing competes with everything else for the processors, here and (unpacking) at the
 daemon: at a speed near its own it was measured to cost 1.3 to 1.8 times as long. gRPC marks each message as
 compressed or not, so that changing one's mind costs nothing.
@@ -29,11 +32,12 @@ SPEED_FACTOR = 3.0
 MOST_SPEED = 100e6
 WORTH_SHARE = 0.8
 GAIN_FACTOR = 1.2
-# A trial with less says nothing.
+# A trial with less says nothing; being interrupted makes it slower and never faster, so the best of a few counts.
 TRIAL_BYTES = 64 << 10
+TRIES = 3
 # How long to compress before it is compared again, and how much to send before it is tried again; both are
-# doubled each time, the first up to a limit. After compressing for nothing the pause is longer: at least so many
-# times as long.
+# doubled each time, the first up to a limit, the second until compressing has paid. After compressing has cost time
+# the pause is at least so many times as long as what it cost.
 ON_S, MOST_ON_S = 0.5, 4.0
 PAUSE_BYTES = 8 << 20
 PAUSE_FACTOR = 25
@@ -60,6 +64,7 @@ class Squeeze:
     def __init__(self) -> None:
         self.is_on = False
         self._on_trial = False
+        self._n_tries = 0  # of the trial that goes on
         self._plain_speed = 0.0  # of the last span without compression, in bytes a second
         self._squeezed_speed = 0.0  # of files, while they were compressed; 0 is not known
         self._on_s = ON_S
@@ -111,22 +116,28 @@ class Squeeze:
         """Decide after a span without compression."""
         before, self._plain_speed = self._plain_speed, speed
         if self._squeezed_speed:
-            pays = held_up and self._squeezed_speed >= GAIN_FACTOR * speed
-            self._squeezed_speed = 0.0
-            if pays:
+            squeezed_speed, self._squeezed_speed = self._squeezed_speed, 0.0
+            if held_up and squeezed_speed >= GAIN_FACTOR * speed:
                 self.is_on = True
                 self._on_s = min(2 * self._on_s, MOST_ON_S)
+                self._pause_bytes = PAUSE_BYTES
             else:
-                self._pause(int(PAUSE_FACTOR * self._on_s * speed))
+                lost_bytes = self._on_s * max(speed - squeezed_speed, 0.0)
+                self._pause(int(PAUSE_FACTOR * lost_bytes))
         elif (
             held_up and self._paused_bytes <= 0 and speed <= min(STEADY_FACTOR * before, MOST_SPEED)
         ):
             self.is_on = self._on_trial = True
+            self._n_tries = 0
 
     def _judge_trial(self, plain_bytes: int, wire_bytes: int, squeezing_s: float) -> None:
-        self._on_trial = False
+        self._n_tries += 1
         is_fast = plain_bytes >= SPEED_FACTOR * self._plain_speed * squeezing_s
-        if not is_fast or wire_bytes > WORTH_SHARE * plain_bytes:
+        is_worth_it = wire_bytes <= WORTH_SHARE * plain_bytes
+        if is_worth_it and not is_fast and self._n_tries < TRIES:
+            return
+        self._on_trial = False
+        if not (is_fast and is_worth_it):
             self._pause()
 
     def _pause(self, least_bytes: int = 0) -> None:

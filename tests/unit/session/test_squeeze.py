@@ -120,6 +120,33 @@ def test_after_a_trial_that_failed_the_next_one_waits_twice_as_long():
     assert gaps[0] * MIB >= PAUSE_BYTES
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_busy_machine_does_not_end_what_pays(seed):
+    """One batch in four takes three times as long, in compressing and in sending."""
+    chance = random.Random(seed)
+    link = Link(12.0)
+    plain = 0.0
+    for _ in range(250):
+        slow = 3.0 if chance.random() < 0.25 else 1.0
+        link.link_mb_s, link.squeeze_mb_s = 12.0 / slow, 90.0 / slow
+        plain += MIB * slow / 12e6
+        link.send(1)
+    assert link.took_s < 0.65 * plain
+
+
+def test_a_comparison_that_was_lost_by_nothing_is_soon_made_again():
+    link = Link(12.0)
+    while not link.n_squeezed_bytes > 8 * MIB:
+        link.send(1)
+    # For a moment somebody else wants the processors: no gain, and no loss.
+    link.squeeze_mb_s = 12.0
+    before = link.n_squeezed_bytes
+    link.send(60)
+    link.squeeze_mb_s = 90.0
+    link.send(40)
+    assert link.n_squeezed_bytes - before > 20 * MIB
+
+
 def test_a_batch_without_files_decides_nothing():
     squeeze = Squeeze()
     for _ in range(1000):
