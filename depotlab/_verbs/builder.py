@@ -23,6 +23,7 @@ from depotlab._verbs.dockerfile import (
     images_of,
     wants_platform,
 )
+from depotlab._verbs.ended import told
 from depotlab._verbs.failures import failed_build, keeper, remember_failure
 from depotlab._verbs.functions import FunctionBuild
 from depotlab._verbs.graphs import GraphBuild, parse_platforms
@@ -59,7 +60,7 @@ from depotlab.frontend import Dockerfile, FrontendCall
 from depotlab.llb import Definition, ImageConfig, Platform, State, load, parse_reference
 from depotlab.progress import Fold, WarningRaised
 
-__all__ = ["Aim", "Answer", "BeforeClose", "Builder", "OnSession"]
+__all__ = ["Aim", "Answer", "BeforeClose", "Builder", "OnSession", "given_in_code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,9 @@ class Builder:
             DepotlabError: The build failed.
         """
         try:
-            answer = await watched(self.run(request, fold.feed), request, fold, where=self.where)
+            work = watched(self.run(request, fold.feed), request, fold, where=self.where)
+            hide = partial(given_in_code, request, {**self._auth, **request.auth})
+            answer = await told(work, request, fold, hide)
             return answer.remembered(request, fold)
         except StepFailed as error:
             if failed_build(error) is None:
@@ -307,7 +310,7 @@ class Builder:
                 {str(p): one for p, one in aim.sent.items()},
                 attempts.served.session.moved,
                 self._channel if self._keeps_history else None,
-                _given_in_code(request, auth),
+                given_in_code(request, auth),
                 self.find_past,
             ),
         )
@@ -342,7 +345,7 @@ class Builder:
         target = request.target
         if isinstance(target, FrontendCall):
             platforms = request.platforms or (await self.platform(),)
-            hide = _given_in_code(request, auth)
+            hide = given_in_code(request, auth)
             function = FunctionBuild(target, request, self, parse_platforms(platforms), hide)
             stores = {f"oci:{name}": layout for name, layout in request.stores.items()}
             offer = Offer({}, {}, stores, function.grows)
@@ -356,7 +359,7 @@ class Builder:
             )
         else:
             platforms = request.platforms or (await self.platform(),)
-            hide = _given_in_code(request, auth)
+            hide = given_in_code(request, auth)
             states = dict(target) if isinstance(target, Mapping) else {}
             state = target if isinstance(target, State) else next(iter(states.values()))
             graph = GraphBuild(
@@ -408,7 +411,7 @@ class Builder:
         served = Served(request, offer, outputs, auth)
         if self.on_session:
             secrets = [one.read() for one in request.secrets.values()]
-            secrets += [word.encode() for word in _given_in_code(request, auth)]
+            secrets += [word.encode() for word in given_in_code(request, auth)]
             for tell in self.on_session:
                 tell(served.session, secrets)
         return served
@@ -542,7 +545,7 @@ class _Attempts:
         return refused if isinstance(error, Exception) else None
 
 
-def _given_in_code(request: BuildRequest, auth: Mapping[str, Credentials]) -> list[str]:
+def given_in_code(request: BuildRequest, auth: Mapping[str, Credentials]) -> list[str]:
     """What may stand beside the graph in a cell, and must not be shown or sent with it."""
     values = [one.read().decode("utf-8", "ignore") for one in request.secrets.values()]
     for one in auth.values():

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ from depotlab._depot import (
 from depotlab._plane import PlaneLease
 from depotlab._rpc import Endpoint
 from depotlab._session import Credentials
-from depotlab._verbs.builder import Answer, BeforeClose, Builder, OnSession
+from depotlab._verbs.builder import Answer, BeforeClose, Builder, OnSession, given_in_code
 from depotlab._verbs.depotfacts import DepotFacts
 from depotlab._verbs.depotstages import Stages
+from depotlab._verbs.ended import told
 from depotlab._verbs.failures import remember_failure
 from depotlab._verbs.request import BuildRequest
 from depotlab._verbs.split import Lanes, can_be_split, is_plain, part_of, push_index
@@ -47,7 +49,7 @@ from depotlab.export import Output
 from depotlab.frontend import Dockerfile
 from depotlab.progress import Event, Fold, WarningRaised
 
-__all__ = ["DepotBuilder", "find_depot"]
+__all__ = ["DepotBuilder", "MachineBuilders", "find_depot"]
 
 _PROBE_S = 5.0
 
@@ -170,7 +172,9 @@ class DepotBuilder:
             DepotlabError: The build failed.
         """
         try:
-            answer = await watched(self._build(request, fold), request, fold, where=self.where)
+            work = watched(self._build(request, fold), request, fold, where=self.where)
+            hide = partial(given_in_code, request, {**self._auth, **request.auth})
+            answer = await told(work, request, fold, hide)
             project = answer.depot.project_id if answer.depot else ""
             return answer.remembered(request, fold, builder=f"Depot project {project}".strip())
         except StepFailed as error:
@@ -207,7 +211,7 @@ class DepotBuilder:
     ) -> Answer:
         name = next(iter(machines))
         fold.feed(_remarks([p for group in machines.values() for p in group], name))
-        builders = _Builders(self._auth, self.on_session)
+        builders = MachineBuilders(self._auth, self.on_session)
         try:
             async with Machine(
                 build, name, probe=builders.probe, timeout_s=self._timeout_s
@@ -226,7 +230,7 @@ class DepotBuilder:
         """Build for each architecture on its own machine, at the same time, and push the index of all."""
         for name, group in machines.items():
             fold.feed(_remarks(group, name))
-        builders, lanes = _Builders(self._auth, self.on_session), Lanes(fold.feed)
+        builders, lanes = MachineBuilders(self._auth, self.on_session), Lanes(fold.feed)
 
         async def work(machine: Machine, platforms: tuple[str, ...]) -> Answer:
             part = part_of(request, platforms)
@@ -285,7 +289,7 @@ class DepotBuilder:
                 hint="ask with a client of its own: depot(project, token=...) without a build",
             )
         name = next(iter(machines_for(platforms, forced=self._machine)))
-        builders = _Builders(self._auth, self.on_session)
+        builders = MachineBuilders(self._auth, self.on_session)
         try:
             async with (
                 await self._register(BuildOptions()) as build,
@@ -296,8 +300,13 @@ class DepotBuilder:
             await builders.close()
 
 
-class _Builders:
-    """The connections to the machines of one build."""
+class MachineBuilders:
+    """The connections to the machines of one build.
+
+    Args:
+        auth: Registry credentials given in code.
+        on_session: See `Builder.on_session`.
+    """
 
     def __init__(self, auth: Mapping[str, Credentials], on_session: Sequence[OnSession]) -> None:
         self._auth = auth

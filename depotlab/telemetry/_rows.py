@@ -10,11 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-__all__ = ["BuildRow", "LogRow", "Row", "StepRow"]
+from depotlab._values import Value
+
+__all__ = ["CANCELED", "NEVER_ENDED", "BuildRow", "LogRow", "Row", "StepRow", "is_cut_off"]
+
+CANCELED = "context canceled"
+"""How the error of a step ends that was cancelled. Source: moby/buildkit, Go's `context.Canceled`."""
+
+NEVER_ENDED = "the build ended before this step did"
+"""The error of a step whose end was never told, as when its machine died."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRow:
+def is_cut_off(error: str) -> bool:
+    """Whether it is the error of a step that did not fail by itself."""
+    return error.endswith(CANCELED) or error == NEVER_ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StepRow(Value):
     """One step of one build: a vertex that was worked on, or found in the cache.
 
     Attributes:
@@ -48,8 +61,8 @@ class StepRow:
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogRow:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LogRow(Value):
     """One line that a step printed.
 
     Attributes:
@@ -74,8 +87,8 @@ class LogRow:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRow:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class BuildRow(Value):
     """One build that has ended.
 
     Attributes:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from depotlab._values import Value, cut, table_html
 from depotlab.telemetry._rows import BuildRow, LogRow, Row, StepRow
 
 __all__ = ["Answer", "Batch", "Sink", "Source"]
 
+_SHOWN_ROWS = 30
+_SHOWN_LETTERS = 200
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Batch(Value):
     """Rows of one table that are written together.
 
     Attributes:
@@ -25,6 +29,12 @@ class Batch:
     batch_id: str
     table: str
     rows: Sequence[BuildRow] | Sequence[StepRow] | Sequence[LogRow] | Sequence[Row]
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.batch_id}: {len(self.rows)} rows of {self.table}>"
+
+    def _facts(self) -> Iterable[tuple[str, object]]:
+        return [("batch_id", self.batch_id), ("table", self.table), ("rows", len(self.rows))]
 
 
 @runtime_checkable
@@ -49,8 +59,8 @@ class Sink(Protocol):
         """Let go of everything. Idempotent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer(Value):
     """What a query found.
 
     Attributes:
@@ -60,6 +70,16 @@ class Answer:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+
+    def _repr_html_(self) -> str:
+        shown = [list(map(_cell, row)) for row in self.rows[:_SHOWN_ROWS]]
+        rest = len(self.rows) - len(shown)
+        more = [f"and {rest} more"] if rest else []
+        return table_html(f"{len(self.rows)} rows", self.columns, shown, notes=more)
+
+
+def _cell(value: object) -> str:
+    return cut(str(value), _SHOWN_LETTERS)
 
 
 @runtime_checkable
