@@ -31,7 +31,7 @@ try:
 except ImportError:  # a Python that was built without it
     LZMAError = EOFError  # type: ignore[misc,assignment]
 
-__all__ = ["BLOCK_BYTES", "UNPACKING_ERRORS", "Tar", "is_header"]
+__all__ = ["BLOCK_BYTES", "UNPACKING_ERRORS", "Tar", "compression_of", "is_header", "looks_like"]
 
 BLOCK_BYTES = 512
 UNPACKING_ERRORS = (zlib.error, LZMAError, EOFError, ZstdDamaged, OSError)
@@ -160,7 +160,7 @@ class Tar(Value):
                 hint="for an empty context write {}",
             )
         if not is_header(block):
-            raise self._no_tar(_looks_like(block, compression))
+            raise self._no_tar(looks_like(block, compression))
         return compression
 
     def _unpack_on(self, reader: ZstdReader) -> bytes:
@@ -259,7 +259,8 @@ def _fill(file: BinaryIO, n_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def _looks_like(block: bytes, compression: str) -> str:
+def looks_like(block: bytes, compression: str) -> str:
+    """Return what something is that is no archive, as the end of a sentence, by its first bytes unpacked."""
     if compression:
         return f"what is packed with {compression} in it is no tar archive"
     known = next((name for magic, name in _OTHERS.items() if block.startswith(magic)), "")

@@ -8,6 +8,7 @@ __all__ = ["Fault", "FaultCode"]
 
 FaultCode = Literal[
     "already_exists",
+    "deadline_exceeded",
     "failed_precondition",
     "internal",
     "invalid_argument",
@@ -26,9 +27,23 @@ class Fault(Exception):
     Attributes:
         code: As the Connect protocol names it.
         text: For users; it never holds a token.
+        hint: What to try next, or empty.
+        reason: Which of several refusals with the same code it is, or empty.
+        retry_after_s: When it may be worth asking again; None when that is not known.
     """
 
-    def __init__(self, code: FaultCode, text: str) -> None:
+    def __init__(
+        self,
+        code: FaultCode,
+        text: str,
+        *,
+        hint: str = "",
+        reason: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.hint = hint
+        self.reason = reason
+        self.retry_after_s = retry_after_s

@@ -130,6 +130,8 @@ class _Connection(TCPServer):
                 await self.protocol.initiate()
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 await self._read_data()
+                # Its wait would else keep the socket of a client that has left, as long as an idle one may stay.
+                await self.idle_task.stop()
         except OSError:
             return  # the peer is gone, perhaps before it could be asked for its address
         finally:

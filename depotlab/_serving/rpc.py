@@ -8,6 +8,7 @@ and by the JSON codec as it is set here.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -101,6 +102,7 @@ class RpcApp(ConnectASGIApplication[None], Generic[CallerT]):
         methods: What is served.
         anybody: Who calls a method that asks for no token.
         log: Hears of our own mistakes, which the client is not told.
+        max_request_bytes: Of one message.
 
     Attributes:
         methods: What is served, by path.
@@ -113,6 +115,7 @@ class RpcApp(ConnectASGIApplication[None], Generic[CallerT]):
         *,
         anybody: CallerT,
         log: logging.Logger,
+        max_request_bytes: int = _LARGEST_MESSAGE_BYTES,
     ) -> None:
         self._identify = identify
         self._anybody = anybody
@@ -122,7 +125,7 @@ class RpcApp(ConnectASGIApplication[None], Generic[CallerT]):
         super().__init__(
             service=None,
             endpoints=lambda _: served,
-            read_max_bytes=_LARGEST_MESSAGE_BYTES,
+            read_max_bytes=max_request_bytes,
             codecs=google_protobuf_codecs(),
         )
 
@@ -148,7 +151,7 @@ class RpcApp(ConnectASGIApplication[None], Generic[CallerT]):
                     async for message in method.handler(self._caller(method, ctx), request):
                         yield message
                 except Exception as error:  # noqa: BLE001 - all that comes is told, or logged
-                    raise self._told(error, method) from None
+                    raise self._told(error, method, ctx) from None
 
             return Endpoint.server_stream(info, stream)
 
@@ -157,7 +160,7 @@ class RpcApp(ConnectASGIApplication[None], Generic[CallerT]):
                 answer: Awaitable[Message] = method.handler(self._caller(method, ctx), request)
                 return await answer
             except Exception as error:  # noqa: BLE001 - all that comes is told, or logged
-                raise self._told(error, method) from None
+                raise self._told(error, method, ctx) from None
 
         if method.shape == "client_stream":
             return Endpoint.client_stream(info, call)
@@ -168,10 +171,13 @@ class RpcApp(ConnectASGIApplication[None], Generic[CallerT]):
             return self._anybody
         return self._identify(ctx.request_headers.get("authorization", ""))
 
-    def _told(self, error: Exception, method: Method) -> Exception:
+    def _told(self, error: Exception, method: Method, ctx: RequestContext[Any, Any]) -> Exception:
         """What the client is told. Our own mistakes go to the log, and only their place to the client."""
         if isinstance(error, Fault):
-            return ConnectError(Code[error.code.upper()], error.text)
+            if error.retry_after_s is not None:
+                ctx.response_headers["retry-after"] = str(math.ceil(error.retry_after_s))
+            text = f"{error.text} ({error.hint})" if error.hint else error.text
+            return ConnectError(Code[error.code.upper()], text)
         if isinstance(error, ConnectError):  # the stream was cut, or its bytes are no message
             return error
         self._log.error("%s failed", method.path, exc_info=error)

@@ -52,14 +52,20 @@ class Auth:
     Args:
         given: Credentials in code, by registry host; they go before those of the configuration.
         report: Takes what goes wrong on our side.
+        finds: Ask the Docker configuration for hosts that are not given; else they get no login.
 
     Attributes:
         methods: See `Service`.
     """
 
     def __init__(
-        self, given: Mapping[str, Credentials | tuple[str, str]], *, report: Report
+        self,
+        given: Mapping[str, Credentials | tuple[str, str]],
+        *,
+        report: Report,
+        finds: bool = True,
     ) -> None:
+        self._finds = finds
         self._given = {
             config_key(host): one if isinstance(one, Credentials) else Credentials(*one)
             for host, one in given.items()
@@ -126,6 +132,8 @@ class Auth:
         key = config_key(host)
         if key in self._given:
             return self._given[key]
+        if not self._finds:
+            return ANONYMOUS
         async with self._looking:
             looked_at_s, found = self._found.get(key, (float("-inf"), ANONYMOUS))
             if time.monotonic() - looked_at_s > _LOOKUP_LIFE_S:

@@ -32,6 +32,7 @@ class Session:
         locals: Directories on this machine, or trees in memory, by the name that the build knows
             them by, such as `context`.
         auth: Credentials by registry host, before those of the Docker configuration.
+        finds_logins: Registries that are not in `auth` may be in that configuration.
         services: Further services; a method that two of them have belongs to the last.
         problems: The list that `services` report to, to be that of the session.
 
@@ -52,6 +53,7 @@ class Session:
         locals: Mapping[str, Path | Tree] | None = None,  # noqa: A002 - BuildKit's word for them
         *,
         auth: Mapping[str, Credentials | tuple[str, str]] | None = None,
+        finds_logins: bool = True,
         services: Iterable[Service] = (),
         problems: list[DepotlabError] | None = None,
     ) -> None:
@@ -73,7 +75,8 @@ class Session:
         self.trees: Mapping[str, Tree] = trees
         self._file_sync = files
         handlers: dict[str, Handler] = dict(HEALTH)
-        known: list[Service] = [files, Auth(auth or {}, report=self.problems.append)]
+        logins = Auth(auth or {}, report=self.problems.append, finds=finds_logins)
+        known: list[Service] = [files, logins]
         for service in (*known, *services):
             handlers.update(service.methods)
         self.handlers: Mapping[str, Handler] = handlers

@@ -6,8 +6,9 @@ from depotlab._verbs.apiblocking import DepotApi as BlockingDepotApi
 from depotlab._verbs.apiface import open_api
 from depotlab._verbs.builder import Answer, Builder
 from depotlab._verbs.commands import CommandRunner, run_commands_with
-from depotlab._verbs.depot import find_depot
+from depotlab._verbs.depot import MachineBuilders, find_depot
 from depotlab._verbs.depotfacts import DepotFacts
+from depotlab._verbs.depotstages import Stages
 from depotlab._verbs.details import StepDetails, list_files_with
 from depotlab._verbs.failures import (
     FailedBuild,
@@ -23,6 +24,7 @@ from depotlab._verbs.login import login, login_async, logout, logout_async
 from depotlab._verbs.open import AnyBuilder, Opened, open_builder, open_depot, open_local
 from depotlab._verbs.pull import pull, pull_async
 from depotlab._verbs.pullrequest import Pulled, prepare_pull
+from depotlab._verbs.reach import Reach, reach
 from depotlab._verbs.recorded import open_recorded
 from depotlab._verbs.recording import (
     AwaitingRecording,
@@ -80,17 +82,20 @@ __all__ = [
     "FailedBuild",
     "GraphBuild",
     "Login",
+    "MachineBuilders",
     "Made",
     "OciLayouts",
     "Opened",
     "Outputs",
     "Platforms",
     "Pulled",
+    "Reach",
     "Reproducibility",
     "Save",
     "Secrets",
     "Solving",
     "SshAgents",
+    "Stages",
     "StepDetails",
     "Target",
     "Targets",
@@ -119,6 +124,7 @@ __all__ = [
     "prepare_pull",
     "pull",
     "pull_async",
+    "reach",
     "remember_failure",
     "run_commands_with",
     "start",

@@ -74,6 +74,7 @@ class BuildRequest(Value):
         platforms: As `linux/arm64`; empty is the builder's own.
         no_cache: Run every step again.
         auth: Credentials given in code, by registry host.
+        finds_logins: For other registries, those of the Docker configuration of this computer are used.
         secrets: By id, read already.
         ssh: Agents by id, looked at already.
         cache_imports: Where to look for finished steps, prepared.
@@ -110,6 +111,7 @@ class BuildRequest(Value):
     save_tags: tuple[str, ...] = ()
     also: tuple[State, ...] = ()
     name: str = ""
+    finds_logins: bool = True
     sent: list[Mapping[Platform, Definition]] = field(
         default_factory=list, repr=False, compare=False
     )

@@ -90,7 +90,13 @@ class Served:
         self._uploads = Uploads(offer.uploads, report=report)
         if offer.uploads:
             services.append(self._uploads)
-        self.session = Session(offer.folders, auth=auth, services=services, problems=problems)
+        self.session = Session(
+            offer.folders,
+            auth=auth,
+            finds_logins=request.finds_logins,
+            services=services,
+            problems=problems,
+        )
         if offer.grows is not None:
             offer.grows(self.session)
 

@@ -462,7 +462,7 @@ def test_a_secret_is_in_no_error_log_or_repr(caplog):
             headers={**bearer(plane), "content-type": "application/json"},
         )
         assert answer.status == 500
-        assert answer.json()["message"].endswith("the plane's log has more")
+        assert answer.json()["message"].endswith("the log of the server has more")
         basic = base64.b64encode(f"x:{token}".encode()).decode()
         await fetch(f"{plane.url}/page/state", headers={"authorization": f"Basic {basic}"})
         return token, repr(plane)
