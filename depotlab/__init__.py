@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         mount,
         recipes,
         secret,
+        service,
         ssh,
+        telemetry,
     )
     from depotlab._contexts import Context, File, context
     from depotlab._nested import allow_asyncio_run
@@ -102,7 +104,9 @@ __all__ = [
     "record",
     "recorded",
     "secret",
+    "service",
     "ssh",
+    "telemetry",
     "verify_reproducible",
     "wire",
 ]
@@ -148,7 +152,9 @@ _HOMES = {
     "record": ("depotlab.client", "record"),
     "recorded": ("depotlab.client", "recorded"),
     "secret": ("depotlab.secret", ""),
+    "service": ("depotlab.service", ""),
     "ssh": ("depotlab.ssh", ""),
+    "telemetry": ("depotlab.telemetry", ""),
     "verify_reproducible": ("depotlab.client", "verify_reproducible"),
     "wire": ("depotlab._wire", "wire"),
 }

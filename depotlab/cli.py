@@ -1,4 +1,4 @@
-"""The `depotlab` command: provide, start, look at and stop the engine on this computer; run a Depot here; use Depot.
+"""The `depotlab` command: the engine on this computer; a Depot here, or the one far away; a build service for others.
 
 May import: everything below. Exit codes: 0 done; 1 it failed, or `doctor` found what stops the
 engine; 2 the command line is wrong; 3 what was asked about does not run (`status`, `logs`, `up --status`); 130
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from depotlab._plane import command
 from depotlab.errors import DepotlabError
+from depotlab.service import _command as service_command
 
 __all__ = ["main"]
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="depotlab",
-        description="Build container images: the engine, and a Depot, on this computer.",
+        description="Build container images: the engine, a Depot and a build service, on this computer.",
     )
     parser.add_argument("--version", action="version", version=f"depotlab {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(do=_doctor)
 
     command.add_parser(commands)
+    service_command.add_parser(commands)
     _depot_commands(commands)
 
     engine = commands.add_parser("engine", help="the engine on this computer")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildCanceled",
+    "BuildFailed",
     "BuildTimeout",
     "BuildsFailed",
     "CommandFailed",
@@ -901,7 +902,8 @@ class ServiceError(DepotlabError):
 
     Attributes:
         code: As the Connect protocol names it: `invalid_argument`, `not_found`, `already_exists`,
-            `permission_denied`, `resource_exhausted`, `failed_precondition`, `unavailable` or `internal`.
+            `unauthenticated`, `permission_denied`, `resource_exhausted`, `failed_precondition`, `unavailable` or
+            `internal`.
 
     Cure:
         The message says which value is wrong or what is not there. `resource_exhausted` and `unavailable` pass: ask
@@ -928,6 +930,35 @@ class ContextRefused(ServiceError):
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, code="invalid_argument", hint=hint)
         self.reason = reason
+
+
+class BuildFailed(DepotlabError):
+    """A build of the build service failed. Raised by `BuildInfo.check()`; the message is the one for the customer.
+
+    Attributes:
+        build_id: Of the build, for `get_build_logs`.
+        category: Which advice the message is, such as `dockerfile_syntax`.
+        raw: What the daemon, Depot or the store said.
+
+    Cure:
+        Do what the message says, or read the log of the build; `.raw` has the words that the message stands for.
+    """
+
+    blame = "daemon"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        build_id: str,
+        category: str = "unknown",
+        raw: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.build_id = build_id
+        self.category = category
+        self.raw = raw
 
 
 class StorageError(DepotlabError):

@@ -32,8 +32,11 @@ hypothesis.settings.register_profile("depotlab", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
 hypothesis.settings.load_profile("quick" if os.environ.get("DEPOTLAB_QUICK") else "depotlab")
 
-LASTING_THREADS = ("depotlab-io", "pytest_timeout", "asyncio_", "ThreadPoolExecutor", "Thread-")
-"""Threads that one process keeps: the portal, grpcio's own poller, executors of event loops."""
+LASTING_THREADS = (
+    "depotlab-io", "pytest_timeout", "asyncio_", "ThreadPoolExecutor", "Thread-", "depotlab-storage"
+)  # fmt: skip
+"""Threads that one process keeps: the portal, grpcio's own poller, executors of event loops; and those of a store of
+contexts, which start when they are needed and which fixtures keep (a test of its own sees them end)."""
 
 
 def unavailable(reason: str) -> None:

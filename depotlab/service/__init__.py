@@ -1,4 +1,112 @@
 """Builds for others: uploads, a queue, Depot projects, logs and telemetry.
 
+    with BuildService(depot=Depot(local=True)) as service:
+        context = service.upload("shop", "./app")
+        build = service.build(context, project="shop", deployment="d1").check()
+
+`depotlab.service.aio` has the same to await. Nothing heavy is imported before it is used.
+
 May import `_verbs`, `telemetry`, `_serving`, `_portal` and what is below them. Needs the extra `service`.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depotlab.service import aio
+    from depotlab.service._access import MadeToken, TokenInfo
+    from depotlab.service._boundary import (
+        ContextFacts,
+        EndUserError,
+        GitContext,
+        Storage,
+        Upload,
+        UploadedContext,
+    )
+    from depotlab.service._depotsettings import Depot
+    from depotlab.service._facade import BuildService
+    from depotlab.service._git import git
+    from depotlab.service._limits import Limits
+    from depotlab.service._localstore import LocalStorage
+    from depotlab.service._registry import Registry
+    from depotlab.service._remote import RemoteBuildService
+    from depotlab.service._rules import Rule
+    from depotlab.service._s3 import S3Storage
+    from depotlab.service._server import Server
+    from depotlab.service._tokens import Tokens
+    from depotlab.service._values import BuildInfo, BuildInfos, Health, LogLine, ProjectInfo
+
+__all__ = [
+    "BuildInfo",
+    "BuildInfos",
+    "BuildService",
+    "ContextFacts",
+    "Depot",
+    "EndUserError",
+    "GitContext",
+    "Health",
+    "Limits",
+    "LocalStorage",
+    "LogLine",
+    "MadeToken",
+    "ProjectInfo",
+    "Registry",
+    "RemoteBuildService",
+    "Rule",
+    "S3Storage",
+    "Server",
+    "Storage",
+    "TokenInfo",
+    "Tokens",
+    "Upload",
+    "UploadedContext",
+    "aio",
+    "git",
+]
+
+# Where each public name lives. A module is named with an empty home.
+_HOMES = {
+    "BuildInfo": "_values",
+    "BuildInfos": "_values",
+    "BuildService": "_facade",
+    "ContextFacts": "_boundary",
+    "Depot": "_depotsettings",
+    "EndUserError": "_boundary",
+    "GitContext": "_boundary",
+    "Health": "_values",
+    "Limits": "_limits",
+    "LocalStorage": "_localstore",
+    "LogLine": "_values",
+    "MadeToken": "_access",
+    "ProjectInfo": "_values",
+    "Registry": "_registry",
+    "RemoteBuildService": "_remote",
+    "Rule": "_rules",
+    "S3Storage": "_s3",
+    "Server": "_server",
+    "Storage": "_boundary",
+    "TokenInfo": "_access",
+    "Tokens": "_tokens",
+    "Upload": "_boundary",
+    "UploadedContext": "_boundary",
+    "aio": "",
+    "git": "_git",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    found = importlib.import_module(f"{__name__}.{home or name}")
+    value = getattr(found, name) if home else found
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from depotlab._values import Value
+
 __all__ = [
     "STAGES",
     "BuildContext",
@@ -45,15 +47,15 @@ made; a machine is waited for; BuildKit builds and pushes; the rest of its log c
 # ------------------------------------------------------------------------------------- contexts
 
 
-@dataclass(frozen=True, slots=True)
-class UploadedContext:
+@dataclass(frozen=True, slots=True, repr=False)
+class UploadedContext(Value):
     """An archive that was uploaded. `key` is its `build_context_path`: `PROJECT/NANOSECONDS.tar.gz`."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class GitContext:
+@dataclass(frozen=True, slots=True, repr=False)
+class GitContext(Value):
     """A commit of a repository. Made by `depotlab.service.git(...)`, which checks every part.
 
     Attributes:
@@ -78,8 +80,8 @@ class GitContext:
 BuildContext = UploadedContext | GitContext
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+@dataclass(frozen=True, slots=True, repr=False)
+class Upload(Value):
     """Leave to upload one context.
 
     Attributes:
@@ -97,8 +99,8 @@ class Upload:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ContextFacts:
+@dataclass(frozen=True, slots=True, repr=False)
+class ContextFacts(Value):
     """What was found in an uploaded archive before a machine was asked for.
 
     Attributes:
@@ -191,8 +193,8 @@ class Order:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class EndUserError:
+@dataclass(frozen=True, slots=True, repr=False)
+class EndUserError(Value):
     """Why a build failed, in words for the customer, with what was really said.
 
     Attributes:

@@ -19,6 +19,7 @@ LANGUAGES = {
     "py": "raises the error in its comments",
     "sh": "run or compared with what runs it",
     "text": "what something printed",
+    "toml": "read by what is configured with it",
 }
 _BLOCK = re.compile(
     r"^(?P<ticks>`{3,})(?P<language>[^\n]*)\n(?P<code>.*?)^(?P=ticks)$", re.M | re.S

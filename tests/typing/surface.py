@@ -1,9 +1,9 @@
 """Never run, only type-checked: what the public names infer to."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import depotlab as dl
-from depotlab import aio, api, export, frontend, llb, mount
+from depotlab import aio, api, export, frontend, llb, mount, service, telemetry
 from depotlab.errors import StepFailed
 from depotlab.progress import Steps
 from depotlab.widgets import Timeline
@@ -129,3 +129,55 @@ async def asking_async() -> None:
         assert_type(await depot.builds.list("p"), api.Listing[api.Build])
         async for log in depot.builds.logs("p", "b", "sha256:1"):
             assert_type(log, api.StepLog)
+
+
+def building_for_others() -> None:
+    with service.BuildService(depot=service.Depot(local=True)) as builds:
+        assert_type(builds, service.BuildService)
+        context = builds.upload("shop", {"Dockerfile": "FROM busybox"})
+        assert_type(context, str)
+        build = builds.build(context, project="shop", deployment="d1", env={"A": "b"})
+        assert_type(build.check(), service.BuildInfo)
+        for line in builds.get_build_logs(build.build_id, offset=7):
+            assert_type(line, service.LogLine)
+        assert_type(builds.list_builds(project="shop")[0], service.BuildInfo)
+        assert_type(builds.drain(timeout_s=60), bool)
+        with builds.serve() as server:
+            assert_type(server.url, str)
+            token = builds.tokens.create("CI", projects=["shop"], may="build", expires_s=60)
+            assert_type(token, service.MadeToken)
+            assert_type(builds.tokens.list()[0], service.TokenInfo)
+            with service.RemoteBuildService(server.url, token.secret, ca=server.ca) as elsewhere:
+                assert_type(elsewhere, service.RemoteBuildService)
+                context = elsewhere.upload("shop", "app")
+                build = elsewhere.build(context, project="shop", deployment="d1", args={"A": "1"})
+                assert_type(build.check(), service.BuildInfo)
+                for line in elsewhere.get_build_logs(build.build_id):
+                    assert_type(line, service.LogLine)
+
+
+async def building_for_others_async() -> None:
+    async with service.aio.BuildService(limits=service.Limits(max_machines=2)) as builds:
+        build = await builds.create_build(
+            service.git("github.com", "acme", "shop", "main"), project="shop", deployment="d1"
+        )
+        async for line in builds.get_build_logs(build.build_id):
+            assert_type(line, service.LogLine)
+        assert_type(await builds.cancel_build(build.build_id), service.BuildInfo)
+        assert_type(await builds.health(), service.Health)
+        async with service.aio.RemoteBuildService("http://127.0.0.1:8080") as elsewhere:
+            assert_type(await elsewhere.get_build(build.build_id), service.BuildInfo)
+            async for line in elsewhere.get_build_logs(build.build_id):
+                assert_type(line, service.LogLine)
+
+
+def asking_about_builds(result: dl.BuildResult) -> None:
+    with telemetry.recording("shop") as t:
+        assert_type(t, telemetry.Telemetry)
+    assert_type(t.add(result, project="shop"), str)
+    assert_type(t.builds()[0].build_id, str)
+    assert_type(t.slowest_steps(3)[0].median_s, float)
+    assert_type(t.logs(result, contains="ERROR").text, str)
+    assert_type(t.sql("SELECT 1")[0], dict[str, Any])
+    assert_type(telemetry.open("builds.duckdb"), telemetry.Telemetry)
+    telemetry.Several(telemetry.DuckDB("a.duckdb"), telemetry.OpenTelemetry("http://localhost"))

@@ -1,0 +1,21 @@
+"""The build service to await, from any event loop.
+
+    async with aio.BuildService(depot=Depot(local=True)) as service:
+        context = await service.upload("shop", "./app")
+        build = await service.build(context, project="shop", deployment="d1")
+        async for line in service.get_build_logs(build.build_id):
+            print(line)
+
+Values and settings are those of `depotlab.service`. `aio.RemoteBuildService` is a service elsewhere.
+"""
+
+from __future__ import annotations
+
+from depotlab.service._remote import AwaitingRemoteBuildService as RemoteBuildService
+from depotlab.service._service import AwaitingBuildService as BuildService
+
+__all__ = ["BuildService", "RemoteBuildService"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
