@@ -4,8 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PROTOS := $(wildcard protos/depotlab/_proto/*.proto)
+# Tests wait more than they compute: two processors keep three workers busy.
+WORKERS := $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 # An engine for each process; what is in one file shares one.
-ENGINES := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+ENGINES := --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system engine fmt check quick test test-newest integration browser notebooks course course-record demo docs bench pictures proto proto-check clean
@@ -39,7 +41,7 @@ check: setup proto-check ## Lint, types, import arrows, fresh messages
 	$(BIN)/lint-imports
 
 quick: setup ## Unit, protocol and typing tests with fewer random examples: half a minute
-	DEPOTLAB_QUICK=1 $(BIN)/python -bb -m pytest -q --numprocesses=auto tests/unit tests/protocol tests/typing
+	DEPOTLAB_QUICK=1 $(BIN)/python -bb -m pytest -q --numprocesses=$(WORKERS) tests/unit tests/protocol tests/typing
 
 integration: engine ## Tests against a real daemon and registry
 	$(BIN)/python -bb -m pytest $(ENGINES) tests/integration
@@ -58,7 +60,7 @@ course-record: engine ## Run the course on fresh engines, record it, and write w
 
 test: engine ## Everything, on the oldest Python; unit and protocol tests also on the newest
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -bb -m pytest --numprocesses=auto tests/unit tests/protocol tests/typing
+	$(BIN)/python -bb -m pytest --numprocesses=$(WORKERS) tests/unit tests/protocol tests/typing
 	$(BIN)/python -bb -m pytest $(ENGINES) tests/integration tests/notebooks
 	$(BIN)/python -bb -m pytest $(ENGINES) tests/browser
 	$(MAKE) --no-print-directory test-newest
@@ -78,6 +80,7 @@ bench: engine ## Measure what the README claims, side by side with buildctl
 pictures: engine ## Take the pictures of README and docs, of real builds in a real JupyterLab
 	$(BIN)/python -m docs.pictures.take
 	$(BIN)/python -m docs.pictures.wire
+	$(BIN)/python -m docs.pictures.telemetry
 
 proto: setup ## Generate depotlab/_proto from protos/
 	@sh protos/generate.sh depotlab/_proto

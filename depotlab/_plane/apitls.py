@@ -13,6 +13,7 @@ from pathlib import Path
 
 from depotlab._local import write_private
 from depotlab._plane.authority import LEAF_LIFE, Authority
+from depotlab._serving import is_loopback
 from depotlab.errors import UsageError
 
 __all__ = ["ApiTls"]
@@ -45,7 +46,7 @@ class ApiTls:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.ca: Path | None = None
         self._authority: Authority | None = None
-        self.name = "localhost" if _is_loopback(host) else host
+        self.name = "localhost" if is_loopback(host) else host
         if isinstance(tls, tuple):
             try:
                 self.context.load_cert_chain(*tls)
@@ -97,7 +98,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)

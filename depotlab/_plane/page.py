@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from typing import Any
 
 from depotlab._plane.history import BuildRecord, Step
 from depotlab._plane.parts import Parts
+from depotlab._serving import is_loopback
 
 __all__ = ["Page"]
 
@@ -106,10 +106,10 @@ class Page:
 
     def _answer(self, asked: _Asked) -> _Answer:
         host = _without_port(asked.headers.get("host", ""))
-        if host not in self._hosts and not _is_loopback(host):
+        if host not in self._hosts and not is_loopback(host):
             return _Answer(421, b"this plane has another name")
         shared = asked.words[0] == "share" or asked.words[:2] == ("page", "share")
-        if not shared and not _is_loopback(asked.peer) and not self._logged_in(asked):
+        if not shared and not is_loopback(asked.peer) and not self._logged_in(asked):
             wanted = b'Basic realm="the token of this plane is the password"'
             return _Answer(401, b"a token is needed", headers=((b"www-authenticate", wanted),))
         if asked.method in ("GET", "HEAD"):
@@ -274,10 +274,3 @@ def _without_port(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import shlex
@@ -38,7 +37,7 @@ from depotlab._plane.services_projects import ProjectService
 from depotlab._plane.services_sdk import SdkService
 from depotlab._plane.store import Store
 from depotlab._plane.tokens import ANYBODY, Caller, Tokens
-from depotlab._serving import Listener, RpcApp
+from depotlab._serving import Listener, RpcApp, bind, is_loopback
 from depotlab.errors import EngineError, UsageError
 
 __all__ = ["QUIET", "Plane", "up"]
@@ -94,7 +93,7 @@ class Plane:
                 f"host={host!r} is no name by which clients can reach the plane.",
                 hint="give the address or the name of one interface",
             )
-        self._local = _is_loopback(host)
+        self._local = is_loopback(host)
         if not self._local and not tls:
             raise UsageError(
                 f"host={host!r} can be reached from other computers, and so needs TLS.",
@@ -344,29 +343,13 @@ async def _end(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _bind(host: str, port: int, places: Places | None) -> socket.socket:
     """Return a bound socket; with places, on the port of the last time unless another is asked for."""
     last = (read_text(places.port) or "").strip() if places and not port else ""
     for choice in ([int(last)] if last.isdigit() else []) + [port]:
         try:
-            found = socket.getaddrinfo(host, choice, type=socket.SOCK_STREAM)[0]
-            # With the protocol: asyncio switches Nagle's algorithm off only where it reads TCP, and an
-            # answer in two pieces would else wait 40 ms. Source: CPython asyncio/base_events.py.
-            bound = socket.socket(found[0], found[1], socket.IPPROTO_TCP)
+            bound = bind(host, choice)
         except (OSError, OverflowError) as error:
-            raise _cannot_listen(host, choice, error) from error
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind(found[4])
-        except OSError as error:
-            bound.close()
             if choice == port:
                 raise _cannot_listen(host, choice, error) from error
             continue

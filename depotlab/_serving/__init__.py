@@ -12,12 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from depotlab._serving.database import Database
 from depotlab._serving.faults import Fault, FaultCode
+from depotlab._serving.places import bind, is_loopback
 
 if TYPE_CHECKING:
     from depotlab._serving.listener import App, Listener
     from depotlab._serving.rpc import Method, RpcApp, methods
 
-__all__ = ["App", "Database", "Fault", "FaultCode", "Listener", "Method", "RpcApp", "methods"]
+__all__ = [
+    "App",
+    "Database",
+    "Fault",
+    "FaultCode",
+    "Listener",
+    "Method",
+    "RpcApp",
+    "bind",
+    "is_loopback",
+    "methods",
+]
 
 _HOMES = {
     "App": "listener",

@@ -338,8 +338,11 @@ class Builds:
                         total_steps=outcome.total_steps,
                     )
                 else:
-                    said = outcome.error.message
-                    self._logs.say(build_id, f"{said} It is tried again in {math.ceil(again_s)} s.")
+                    # Without the advice, which is for a build that has ended: "start the build again".
+                    said = outcome.error.message.partition(". ")[0].removesuffix(".")
+                    self._logs.say(
+                        build_id, f"{said}. It is tried again in {math.ceil(again_s)} s."
+                    )
                     self._later(live, again_s)
                     self._state.stage(build_id, "queued", live.watch.took_s())
 

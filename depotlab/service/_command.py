@@ -207,8 +207,8 @@ async def _first(*works: Awaitable[object]) -> None:
 
 
 def _ready(server: AwaitingServer, config: Config, options: argparse.Namespace) -> None:
+    from depotlab._serving import is_loopback
     from depotlab.service._routepages import curl_lines
-    from depotlab.service._server import is_loopback
 
     _say(f"The build service is at {server.url}; that page says what it does.")
     if server.ca is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from depotlab._serving import bind
 from depotlab._values import Value
 from depotlab.errors import MissingExtra, StorageError, UsageError
 from depotlab.service._boundary import ContextFacts, Upload
@@ -223,15 +224,8 @@ class LocalStorage(Value):
             ) from error
 
     def _bound_to(self, port: int) -> socket.socket:
-        family, kind, _, _, address = socket.getaddrinfo(
-            self._host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        # With the protocol: asyncio switches Nagle's algorithm off only where it reads TCP. Source: CPython
-        # asyncio/base_events.py.
-        bound = socket.socket(family, kind, socket.IPPROTO_TCP)
+        bound = bind(self._host, port)
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
             self._shelf.keep_port(bound.getsockname()[1])
         except BaseException:
             bound.close()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from depotlab._serving import is_loopback
 from depotlab._session import Credentials
 from depotlab._values import Value
 from depotlab.errors import ReferenceInvalid, ServiceError, UsageError
 from depotlab.llb import parse_reference
 
-__all__ = ["Registry", "image_tag", "is_loopback"]
+__all__ = ["Registry", "image_tag", "is_here"]
 
 PROJECT = "{project}"
 
@@ -103,7 +103,7 @@ class Registry(Value):
                 "Registry(user=..., password=...) go together.",
                 hint="give both, or none for a registry that wants no login",
             )
-        if self.insecure and not is_loopback(host):
+        if self.insecure and not is_here(host):
             raise UsageError(
                 f"Registry(insecure=True) is for a registry on this computer, and {host} is none.",
                 hint="leave insecure= out: a password would go over the network for all to read",
@@ -141,17 +141,11 @@ class Registry(Value):
         return {self.host: Credentials(self.user, self.password)} if self.user else {}
 
 
-def is_loopback(address: str) -> bool:
+def is_here(address: str) -> bool:
     """Whether an address, with or without a scheme, is one of this computer.
 
     Example:
-        >>> is_loopback("http://127.0.0.1:80/a"), is_loopback("localhost:5000"), is_loopback("ghcr.io")
+        >>> is_here("http://127.0.0.1:80/a"), is_here("localhost:5000"), is_here("ghcr.io")
         (True, True, False)
     """
-    host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urlsplit(address if "://" in address else f"//{address}").hostname or "")

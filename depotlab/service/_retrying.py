@@ -7,6 +7,9 @@ from depotlab.service._limits import Limits
 __all__ = ["pause_s"]
 
 _FIRST_S = 1.0
+# The usual five tries then reach over 40 to 80 s, as long as a registry or Depot may take to start again. By doubling,
+# all that is queued would have used up its tries in some ten seconds.
+_GROWTH = 4.0
 _MOST_S = 60.0
 
 
@@ -20,7 +23,7 @@ def pause_s(limits: Limits, *, n_tried: int, since_first_s: float, draw: float) 
         draw: A random number from 0 to 1. Half of the pause is left to it, so that what failed together is not
             tried together.
     """
-    pause = min(_FIRST_S * 2.0 ** (n_tried - 1), _MOST_S) * (0.5 + draw / 2)
+    pause = min(_FIRST_S * _GROWTH ** (n_tried - 1), _MOST_S) * (0.5 + draw / 2)
     if n_tried >= limits.max_attempts or since_first_s + pause >= limits.max_retry_s:
         return None
     return pause

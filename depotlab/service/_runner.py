@@ -39,7 +39,7 @@ from depotlab.service._hearing import Hearing
 from depotlab.service._limits import Limits
 from depotlab.service._masking import Mask
 from depotlab.service._projects import Projects, find_or_make
-from depotlab.service._registry import Registry, is_loopback
+from depotlab.service._registry import Registry, is_here
 from depotlab.service._usererrors import Rule, is_transient, scrubbed, user_error
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Runner:
         if isinstance(context, UploadedContext):
             expires_s = round(self._depot.machine_timeout_s) + _DOWNLOAD_S
             url = await self._storage.download_url(context.key, expires_s=expires_s)
-            if is_loopback(url) and not is_loopback(opened.reach.config.base_url.value):
+            if is_here(url) and not is_here(opened.reach.config.base_url.value):
                 raise StorageError(
                     "The machines of Depot cannot reach the store of contexts: its address is one of this computer.",
                     is_transient=False,

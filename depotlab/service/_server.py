@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from depotlab._local import make_private_dir
 from depotlab._portal import portal
+from depotlab._serving import bind, is_loopback
 from depotlab._values import Value
 from depotlab.errors import EngineError, MissingExtra, UsageError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from depotlab.service._access import Access
     from depotlab.service._core import Core
 
-__all__ = ["AwaitingServer", "Server", "Tls", "check_host", "is_loopback", "serving"]
+__all__ = ["AwaitingServer", "Server", "Tls", "check_host", "serving"]
 
 _LOG = logging.getLogger("depotlab.service")
 
@@ -257,28 +257,11 @@ def check_host(host: str, tls: Tls) -> None:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this computer reaches it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # With the protocol: asyncio switches Nagle's algorithm off only where it reads TCP.
-        bound = socket.socket(found[0], found[1], socket.IPPROTO_TCP)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(found[4])
-        except BaseException:
-            bound.close()
-            raise
+        return bind(host, port)
     except (OSError, OverflowError) as error:
         raise EngineError(
             f"The service cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.",
             hint="choose another port; 0 takes a free one",
         ) from error
-    return bound

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 import pytest
 
 import depotlab as dl
-from depotlab import aio, export, llb, mount
+from depotlab import aio, export, llb, mount, telemetry
 from depotlab._local import engine_dir
-from depotlab._plane import lease_plane
+from depotlab._plane import PlaneLease, lease_plane
+from depotlab.service import BuildService, Depot
 from docs.site import public
 from tests.support.certificates import Authority
 
@@ -37,6 +39,10 @@ OPENS = re.compile(r"\b(?:dl|aio)\.")
 ELSEWHERE = {
     # Nobody listens at the address of the example.
     "depotlab.connect": ("tests/protocol/rpc/test_dial.py", "TLS(ca=folder"),
+    "depotlab.service.RemoteBuildService": (
+        "tests/protocol/service/test_http_server.py",
+        "RemoteBuildService(server.url",
+    ),
 }
 
 
@@ -62,11 +68,21 @@ def examples() -> Iterator[Any]:
             yield pytest.param(source, id=path)
 
 
+@contextmanager
+def service_of_reader(plane: PlaneLease, folder: Path) -> Iterator[dict[str, Any]]:
+    """What a reader of a docstring of `depotlab.service` or `.telemetry` has: a service and a build of it."""
+    here = Depot(local=plane.state)
+    with BuildService(depot=here, telemetry="builds.duckdb", state=folder) as service:
+        context = service.upload("shop", {"Dockerfile": "FROM busybox\nRUN echo hello\n"})
+        build = service.build(context, project="shop", deployment="d0").check()
+        yield {"service": service, "build": build, "t": service.telemetry, "Depot": Depot}
+
+
 @pytest.fixture(scope="module")
 def names(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What a reader of a docstring has: the modules, a client, an application, two results, and a Depot."""
+    """What a reader of a docstring has: the modules, a client, an application, two results, a Depot and a service."""
     folder = tmp_path_factory.mktemp("reader")
-    for name in ("api", "web"):
+    for name in ("api", "web", "app"):
         (folder / name).mkdir()
         (folder / name / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     (folder / "Dockerfile").write_text("FROM busybox\nRUN true\n")
@@ -88,8 +104,10 @@ def names(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
         patch.setenv("DEPOT_PROJECT_ID", lease.project)
         made: dict[str, Any] = vars(dl) | {"dl": dl, "depotlab": dl, "aio": aio, "bk": bk}
         made |= {"llb": llb, "mount": mount, "export": export, "folder": folder, "Path": Path}
+        made |= {"BuildService": BuildService, "telemetry": telemetry}
         exec(PREPARE, made)
-        yield made
+        with service_of_reader(lease, folder / "service") as more:
+            yield made | more
     lease.close()
 
 

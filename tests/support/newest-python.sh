@@ -24,4 +24,4 @@ if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; the
 fi
 # Python is what differs here; the many random examples were run on the other one.
 echo "Unit and protocol tests on Python $version, with fewer random examples:"
-DEPOTLAB_QUICK=1 "$venv/bin/python" -bb -m pytest --numprocesses=auto tests/unit tests/protocol
+DEPOTLAB_QUICK=1 "$venv/bin/python" -bb -m pytest --numprocesses=$(($(getconf _NPROCESSORS_ONLN) + 1)) tests/unit tests/protocol
