@@ -20,7 +20,7 @@ _IMAGE = re.compile(r"!\[(?P<words>[^\]]*)\]\((?P<path>[\w./-]+\.(?:png|svg))\)(
 _FENCED = re.compile(r"(^(?P<ticks>`{3,})[^\n]*\n.*?^(?P=ticks)\s*$)", re.MULTILINE | re.DOTALL)
 
 # Pages written by hand that have a place of their own; every other page of docs/ is a guide.
-GUIDES = ("builds", "inside", "notebook", "depot", "llb")
+GUIDES = ("builds", "inside", "notebook", "depot", "service", "telemetry", "llb")
 COURSE = "course"
 MORE = ("how", "compare", "performance", "design", "changelog", "contributing")
 START = ("start", "tour", "migrate")

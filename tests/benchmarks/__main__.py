@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks                       all of it
     python -m tests.benchmarks depot                 builds on Depot, beside the official command line
+    python -m tests.benchmarks service [--help]      the build service under load; writes tables into docs/service.md
     python -m tests.benchmarks notebook [--help]     the view in a notebook; writes figures into docs/notebook.md
     python -m tests.benchmarks transfers [--help]    sending and receiving only; writes docs/performance.md
 
@@ -21,6 +22,7 @@ from depotlab import _local as engine_room
 from tests.benchmarks import bench_inner, cached_build, depot_builds
 from tests.benchmarks.llb import bench_llb
 from tests.benchmarks.notebook import run as notebook
+from tests.benchmarks.service import run as service
 from tests.benchmarks.transfers import run as transfers
 from tests.support.officialclients import ClientUnavailable
 
@@ -58,12 +60,14 @@ def main(words: list[str]) -> int:
         return transfers.main(words[1:])
     if words[:1] == ["notebook"]:
         return notebook.main(words[1:])
+    if words[:1] == ["service"]:
+        return service.main(words[1:])
     if words == ["depot"]:
         print("\n".join(_depot()))
         return 0
     if words:
         sys.stderr.write(
-            f"no such part: {words[0]}; there are `transfers`, `notebook` and `depot`, or all without a name\n"
+            f"no such part: {words[0]}; there are `transfers`, `notebook`, `service`, `depot`, or all without a name\n"
         )
         return 2
     milliseconds, heavy = import_ms()
@@ -92,7 +96,9 @@ def main(words: list[str]) -> int:
     bench_llb.report(bench_llb.compare(5), large)
     print("the view of a build in a notebook:")
     notebook.main()
-    return transfers.main()
+    print("the build service under load:")
+    lost = service.main()
+    return transfers.main() or lost
 
 
 if __name__ == "__main__":

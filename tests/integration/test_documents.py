@@ -30,6 +30,7 @@ ELSEWHERE = {
     "docker pull": ("tests/integration/depot/test_api.py", "docker_login"),
     "depot build": ("tests/integration/plane/test_up_real.py", '"build", "--save"'),
     "depot list": ("tests/integration/plane/test_official_cli.py", '"list", "builds"'),
+    "curl ": ("tests/integration/service/test_flow.py", 'code_of(ROOT / "docs/service.md", "sh")'),
     "set -a;": ("tests/integration/depot/test_builds.py", '"--env-file"'),
 }
 # Commands of ours that need an account, a browser or a Docker Engine are read by our own parser here.

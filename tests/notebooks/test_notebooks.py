@@ -67,6 +67,20 @@ def test_the_saved_quickstart_is_small(executed):
     assert len(nbformat.writes(executed(path))) < 120_000
 
 
+def test_the_saved_service_notebook_shows_logs_tables_and_plots_and_no_token(executed):
+    notebook = executed(next(p for p in NOTEBOOKS if p.stem == "service"))
+    saved = nbformat.writes(notebook)
+    assert "tray 4 of 4 is in the oven" in saved
+    assert "for the customer: A file that the Dockerfile copies is not in the source" in saved
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 2
+    assert "<table" in saved
+    assert not re.search(
+        r"depotlab_service_[0-9a-f]|depotlab_[a-z]+_[a-z0-9]{10}_[0-9a-f]{8}", saved
+    )
+    assert len(saved) < 250_000
+
+
 def test_the_saved_depot_notebook_shows_tables_and_no_token(executed, engine_state):
     saved = nbformat.writes(executed(next(p for p in NOTEBOOKS if p.stem == "depot")))
     assert "so far, and more" in saved

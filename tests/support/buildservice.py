@@ -86,16 +86,14 @@ def waiting_step(gate: Gate) -> str:
 
 
 @contextmanager
-def running_depot(state: Path, *, missed_s: float = 30.0, idle_s: float = 120.0) -> Iterator[Plane]:
+def running_depot(state: Path, *, missed_s: float) -> Iterator[Plane]:
     """Run a Depot of this computer on a thread, for as long as a block lasts; who names its state joins it.
 
     Args:
         state: Its folder; short, because sockets live in it.
         missed_s: So long after its last sign of life a build is given up.
-        idle_s: A machine ends so long after its last build.
     """
-    limits = Limits(first_s=max(missed_s, 30.0), missed_s=missed_s)
-    with PlaneThread(lambda: Plane(state, limits=limits, idle_s=idle_s)) as thread:
+    with PlaneThread(lambda: Plane(state, limits=Limits(missed_s=missed_s))) as thread:
         yield thread.plane
 
 
@@ -125,15 +123,9 @@ def counted_by_depot(api: dl.DepotApi, project_id: str, build_id: str) -> Count:
     written: dict[str, list[str]] = {}
     for log in api.builds.logs(project_id, build_id):
         written.setdefault(log.digest, []).append(log.message)
-    n_lines = {digest: len("".join(pieces).splitlines()) for digest, pieces in written.items()}
-    return Count(
-        tuple(sorted({step.digest for step in steps})),
-        tuple(
-            sorted(
-                (digest, n_lines[digest]) for digest in {s.digest for s in steps} & n_lines.keys()
-            )
-        ),
-    )
+    digests = {step.digest for step in steps}
+    n_lines = {d: len("".join(written[d]).splitlines()) for d in digests & written.keys()}
+    return Count(tuple(sorted(digests)), tuple(sorted(n_lines.items())))
 
 
 def counted_by_us(telemetry: Any, build_id: str) -> Count:

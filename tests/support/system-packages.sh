@@ -8,6 +8,7 @@
 #   openssh-server  the other end of ssh:// addresses, likewise
 #   nodejs, npm     get the official Depot clients, one of which runs on them
 #   iproute2        the bridge of that Docker Engine
+#   curl            a client of the build service that is not ours (7.82 or newer)
 #   chromium, fonts render the notebook tests
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
@@ -20,6 +21,7 @@ command -v podman >/dev/null || missing="$missing podman"
 command -v sshd >/dev/null || missing="$missing openssh-server"
 command -v npm >/dev/null || missing="$missing nodejs npm"
 command -v ip >/dev/null || missing="$missing iproute2"
+command -v curl >/dev/null || missing="$missing curl"
 command -v chromium >/dev/null || missing="$missing chromium fonts-dejavu-core"
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then

@@ -152,7 +152,7 @@ def test_an_offset_is_a_whole_number(offset):
     [
         pytest.param(1, 0, 0.0, 0.5, id="soon at first"),
         pytest.param(1, 0, 1.0, 1.0, id="half of it by chance"),
-        pytest.param(3, 10, 1.0, 4.0, id="twice as long each time"),
+        pytest.param(3, 10, 1.0, 16.0, id="four times as long each time"),
         pytest.param(9, 100, 1.0, 60.0, id="a minute at most"),
         pytest.param(10, 0, 0.0, None, id="no more tries"),
         pytest.param(2, 1799, 1.0, None, id="no more time"),
