@@ -95,7 +95,7 @@ def _lost(run: Mapping[str, Any], plane: Path) -> Lost:
     lines: dict[str, dict[str, int]] = defaultdict(dict)
     attempts = {build["build_id"]: build["attempts"] for build in run["builds"]}
     for build_id, step_id, attempt in run["steps"]:
-        if attempt == attempts[build_id]:
+        if attempt == attempts.get(build_id):  # not those that were built alone before
             steps[build_id].append(step_id)
     for build_id, step_id, n in run["lines"]:
         lines[build_id][step_id] = n
