@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from depotlab.widgets._inorder import InOrder
 from depotlab.widgets._notebook import notebook_mode
 from depotlab.widgets._shell import Keys, Recent, transcript_html, transcript_text
 
@@ -111,6 +112,7 @@ class _Terminal:
         import ipywidgets as w
 
         self._keys = keys
+        self._typed = InOrder(keys.typed)
         self._recent = recent
         self._drawn = threading.Condition()
         self._unseen_bytes = 0
@@ -148,7 +150,8 @@ class _Terminal:
     def _heard(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         kind = message.get("type")
         if kind == "in":
-            self._keys.typed(str(message["data"]).encode())
+            data = str(message["data"]).encode()
+            self._typed.take(str(message["page"]), int(message["number"]), data)
             return
         if kind == "ack":
             with self._drawn:

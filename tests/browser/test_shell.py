@@ -176,8 +176,7 @@ def test_without_a_terminal_there_is_a_line_to_type_into(page: LabPage) -> None:
     line.fill("exit 4")
     line.press("Enter")
     below.get_by_text("exit code 4").first.wait_for()
-    text = "".join(page.outputs(5)[0]["data"]["text/plain"])
-    assert "sum=3" in text
+    page.wait_for_saved(5, "sum=3")
 
 
 def test_a_debugger_shows_where_it_stands(page: LabPage) -> None:

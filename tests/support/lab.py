@@ -266,6 +266,16 @@ class LabPage:
             timeout=timeout_s * 1000,
         )
 
+    def wait_for_saved(self, index: int, text: str, *, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until this stands in the plain text that will be saved of the cell's first output."""
+        self.page.wait_for_function(
+            """([i, text]) => { const [first] = window.jupyterapp.shell.currentWidget
+                          .content.widgets[i].model.outputs.toJSON();
+                      return [first?.data?.['text/plain'] ?? ''].flat().join('').includes(text); }""",
+            arg=[index, text],
+            timeout=timeout_s * 1000,
+        )
+
     def outputs(self, index: int) -> list[dict[str, Any]]:
         """The outputs as they will be saved."""
         script = (

@@ -3,7 +3,8 @@
 // Python puts two constants before this text: XTERM and FIT, the sources of the modules. They are loaded from memory,
 // because a page may have no network, and once for all terminals of a page.
 //
-// From here: {type: "hello" | "size", rows, cols}, {type: "in", data}, {type: "ack", bytes}.
+// From here: {type: "hello" | "size", rows, cols}, {type: "ack", bytes}, and
+// {type: "in", page, number, data}: messages may overtake each other on their way, so Python puts them in order.
 // From Python: {type: "out"} with one buffer, {type: "reset"} before everything is told again, {type: "end", text}.
 
 async function moduleOf(source) {
@@ -82,7 +83,9 @@ async function render({ model, el }) {
     }
   };
   model.on("msg:custom", onMessage);
-  terminal.onData((data) => send({ type: "in", data }));
+  const page = `${Date.now()}-${Math.random()}`;
+  let number = 0;
+  terminal.onData((data) => send({ type: "in", page, number: number++, data }));
   terminal.onResize(() => send({ type: "size", ...size() }));
   const refit = () => {
     if (box.clientWidth) fit.fit();
