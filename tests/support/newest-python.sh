@@ -19,7 +19,7 @@ venv=.venv-$version
 if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
     echo "Installing the Python packages into $venv ..."
     "$newest" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --editable '.[all]' pytest pytest-timeout pytest-xdist hypothesis h2 ipykernel pandas
+    "$venv/bin/python" -m pip install --quiet --editable '.[all]' pytest pytest-timeout pytest-xdist hypothesis h2 ipykernel pandas pyarrow
     touch "$venv/.installed"
 fi
 # Python is what differs here; the many random examples were run on the other one.
