@@ -1,8 +1,8 @@
 """What is typed in a page, in the order in which it was typed.
 
-A front end may send the messages of one widget over more than one channel of the kernel (JupyterLab moves them to a
-subshell while the page is being loaded), and the kernel hears each channel on a thread of its own. So the page numbers
-what it sends, and here it is put in order. Source: JupyterLab's setting `commsOverSubshells`, ipykernel's subshells.
+Right after a page was loaded again, keys were seen to arrive in another order than they were typed. A front end may send
+the messages of a widget to a subshell of the kernel, which hears it on a thread of its own, beside the main one. So the
+page numbers what it sends, and here it is put in order. Source: JupyterLab's setting `commsOverSubshells`.
 """
 
 from __future__ import annotations
