@@ -1,8 +1,8 @@
 """What is typed in a page, in the order in which it was typed.
 
-Right after a page was loaded again, keys were seen to arrive in another order than they were typed. A front end may send
-the messages of a widget to a subshell of the kernel, which hears it on a thread of its own, beside the main one. So the
-page numbers what it sends, and here it is put in order. Source: JupyterLab's setting `commsOverSubshells`.
+Right after a page was loaded again, keys were seen to arrive in another order than they were typed. A front end may
+send the messages of a widget to a subshell of the kernel, which hears it on a thread of its own, beside the main one.
+So the page numbers what it sends, and here it is put in order. Source: JupyterLab's setting `commsOverSubshells`.
 """
 
 from __future__ import annotations
