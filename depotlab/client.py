@@ -73,6 +73,7 @@ from depotlab.buildkit import (
     Outline,
     Pruned,
     Stages,
+    Trace,
     Worker,
 )
 from depotlab.export import Output
@@ -474,6 +475,23 @@ class Client(BlockingLooks):
             >>> bk.inspect(bk.history()[0]).logs()  # doctest: +SKIP
         """
         return portal().run(_inside.inspect_build(self._builder, build))
+
+    def trace(self, build: str | BuildRecord) -> Trace:
+        """Read what the daemon did for a past build: its OpenTelemetry spans, along the time in a notebook.
+
+        The calls of a build belong to one trace: to that of your own span, when OpenTelemetry is used around the build.
+
+        Args:
+            build: One of `history()`, or the name of a build (`result.ref`).
+
+        Raises:
+            UsageError: The daemon has no such build, it runs, or its trace is not kept.
+            LinkError: The daemon cannot be reached.
+
+        Example:
+            >>> bk.trace(bk.history()[0]).save("trace.json")  # doctest: +SKIP
+        """
+        return portal().run(_inside.trace_of(self._builder, build))
 
     def replay(
         self,
@@ -1134,7 +1152,8 @@ def verify_reproducible(
     """Build twice without the cache, and say whether both gave the same image.
 
     Both are built as `reproducible=True` builds. What a step takes from outside (the network, the clock) is the
-    usual reason for a difference; the answer names the first file that differs, and what made its layer.
+    usual reason for a difference; the answer names the first file that differs, and what made its layer. The second
+    build begins two seconds after the first has ended, so that a clock shows another time in it.
 
     Args:
         target: A graph or a Dockerfile.

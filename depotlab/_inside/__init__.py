@@ -25,6 +25,7 @@ from depotlab._inside.pastbuilds import (
     pin,
     remove_record,
     replay_of,
+    trace_of,
 )
 from depotlab._inside.running import Runnable, prepare_run, run, run_async, shell
 from depotlab._inside.shell import Shell
@@ -72,4 +73,5 @@ __all__ = [
     "stages",
     "step_files",
     "to_state",
+    "trace_of",
 ]

@@ -17,12 +17,14 @@ from depotlab.buildkit import (
     History,
     Provenance,
     Sbom,
+    Trace,
     attestation,
     find_record,
     list_history,
     read_blob,
     read_error,
     read_events,
+    read_trace,
     update_record,
 )
 from depotlab.errors import DepotlabError, UsageError
@@ -47,6 +49,7 @@ __all__ = [
     "pin",
     "remove_record",
     "replay_of",
+    "trace_of",
 ]
 
 _PHASES = {
@@ -94,7 +97,7 @@ class BuildInspection(StepViews, Value):
         """
         if step is not None:
             return self.snapshot.log_text(step)
-        written = (self.snapshot.log_text(s.digest) for s in self.steps if s.n_log_lines)
+        written = (self.snapshot.log_text(s.digest) for s in self.steps if s.log.n_bytes)
         return "\n".join(written)
 
     @property
@@ -306,6 +309,12 @@ async def inspect_build(builder: AnyBuilder, build: str | BuildRecord) -> BuildI
     ]
     error = await read_error(channel, record)
     return BuildInspection(record, found.final(), tuple(attested), error)
+
+
+async def trace_of(builder: AnyBuilder, build: str | BuildRecord) -> Trace:
+    """Read what the daemon did for a build; see `Client.trace`."""
+    ref = record_of(build)
+    return await read_trace(await _daemon(builder).connect(), ref)
 
 
 async def recording(builder: AnyBuilder, build: str | BuildRecord) -> Recording:

@@ -21,6 +21,7 @@ from depotlab._rpc.sockets import SocketTransport
 from depotlab._rpc.tap import Exchange, OpenTap, Side, Tap, Telling, begin_telling, tapped
 from depotlab._rpc.tapcalls import TappedBytes
 from depotlab._rpc.tls import TlsTransport, client_context, server_context
+from depotlab._rpc.tracing import build_traced
 from depotlab._rpc.transport import Dialer, Transport
 from depotlab._rpc.wire import FrameReader
 
@@ -65,6 +66,7 @@ __all__ = [
     "Transport",
     "Unwrapper",
     "begin_telling",
+    "build_traced",
     "call_once",
     "client_context",
     "docker_endpoint",

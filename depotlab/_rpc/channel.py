@@ -29,6 +29,7 @@ from depotlab._rpc.outeranswers import OuterAnswers
 from depotlab._rpc.reasons import find_reason
 from depotlab._rpc.spare import Spare
 from depotlab._rpc.tapcalls import TappedAnswers, TappedBytes
+from depotlab._rpc.tracing import trace_headers
 from depotlab.errors import DepotlabError, LinkError, Unreachable
 
 __all__ = ["Channel", "Stream", "call_once"]
@@ -145,10 +146,14 @@ class Channel:
         self._spare = Spare(endpoint)
         self._spare_for_answers = Spare(endpoint)
         self._bridge: SocketBridge | None = None
-        path = endpoint.socket_path
         if endpoint.dialer is not None:
             self._bridge = SocketBridge(endpoint.dialer, address=endpoint.address)
-            path = str(self._bridge.host_path)
+        self._channel = self._new_channel()
+        self._replaced: grpc.aio.Channel | None = None
+
+    def _new_channel(self) -> grpc.aio.Channel:
+        endpoint = self.endpoint
+        path = endpoint.socket_path if self._bridge is None else str(self._bridge.host_path)
         options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
             ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
@@ -168,15 +173,14 @@ class Channel:
                 options.append(("grpc.enable_http_proxy", 0))
         tls = endpoint.tls
         if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, options=options)
-        else:
-            if tls.server_name:
-                options += [
-                    ("grpc.ssl_target_name_override", tls.server_name),
-                    ("grpc.default_authority", tls.server_name),
-                ]
-            credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.cert)
-            self._channel = grpc.aio.secure_channel(target, credentials, options=options)
+            return grpc.aio.insecure_channel(target, options=options)
+        if tls.server_name:
+            options += [
+                ("grpc.ssl_target_name_override", tls.server_name),
+                ("grpc.default_authority", tls.server_name),
+            ]
+        credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.cert)
+        return grpc.aio.secure_channel(target, credentials, options=options)
 
     async def ready(self, *, timeout_s: float = 10.0) -> None:
         """Connect now.
@@ -193,14 +197,29 @@ class Channel:
             self._spare_for_answers.fill()
         try:
             async with asyncio.timeout(timeout_s):
-                state = self._channel.get_state(try_to_connect=True)
+                channel = await self._rested()
+                state = channel.get_state(try_to_connect=True)
                 while state is not grpc.ChannelConnectivity.READY:
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                         raise await self.diagnose()
-                    await self._channel.wait_for_state_change(state)
-                    state = self._channel.get_state(try_to_connect=True)
+                    await channel.wait_for_state_change(state)
+                    state = channel.get_state(try_to_connect=True)
         except TimeoutError:
             raise await self.diagnose(timeout_s=2.0) from None
+
+    async def _rested(self) -> grpc.aio.Channel:
+        """Return grpcio's channel, a new one if it has failed before.
+
+        After failures it waits before it tries again, in the end two minutes, and says until then that it has failed:
+        also of a daemon that is back. Source: grpc/grpc `doc/connection-backoff.md`.
+        """
+        if self._channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            outdated, self._replaced = self._replaced, self._channel
+            self._channel = self._new_channel()
+            # The one that was replaced just now is kept: its calls have ended, but not everybody has heard of it.
+            if outdated is not None:
+                await outdated.close()
+        return self._channel
 
     async def diagnose(self, *, timeout_s: float = 3.0) -> DepotlabError:
         """Find out why the daemon cannot be reached; returns the error to raise."""
@@ -221,9 +240,10 @@ class Channel:
         timeout_s: float | None = None,
     ) -> bytes:
         """One request, one answer. Cancelling the task cancels the call on the daemon."""
+        metadata = (*metadata, *trace_headers())
         telling = self._begin_telling(method, metadata, request) if tap.open_taps else None
         call = self._channel.unary_unary(method)(
-            request, metadata=tuple(metadata), timeout=timeout_s
+            request, metadata=metadata, timeout=timeout_s
         )
         try:
             answer: bytes = await call
@@ -256,8 +276,9 @@ class Channel:
 
     def open_unary_stream(self, method: str, request: bytes, *, metadata: Metadata = ()) -> Stream:
         """One request, many answers, read with `Stream.read`."""
+        metadata = (*metadata, *trace_headers())
         telling = self._begin_telling(method, metadata, request) if tap.open_taps else None
-        call = self._channel.unary_stream(method)(request, metadata=tuple(metadata))
+        call = self._channel.unary_stream(method)(request, metadata=metadata)
         return self._stream(call, telling)
 
     async def ask(self, method: str, request: bytes) -> OuterAnswers | TappedAnswers | Stream:
@@ -271,10 +292,11 @@ class Channel:
         """
         if self._bridge is not None:
             return self.open_unary_stream(method, request)
-        telling = self._begin_telling(method, (), request) if tap.open_taps else None
+        metadata = trace_headers()
+        telling = self._begin_telling(method, metadata, request) if tap.open_taps else None
         try:
             answers = await self._spare_for_answers.ask(
-                method, request, (), limit_bytes=MESSAGE_LIMIT_BYTES
+                method, request, metadata, limit_bytes=MESSAGE_LIMIT_BYTES
             )
         except BaseException as error:
             if telling is not None:
@@ -284,8 +306,9 @@ class Channel:
 
     def open_stream(self, method: str, *, metadata: Metadata = ()) -> Stream:
         """Many messages in both directions."""
+        metadata = (*metadata, *trace_headers())
         telling = self._begin_telling(method, metadata) if tap.open_taps else None
-        call = self._channel.stream_stream(method)(metadata=tuple(metadata))
+        call = self._channel.stream_stream(method)(metadata=metadata)
         return self._stream(call, telling)
 
     async def stream(
@@ -307,6 +330,7 @@ class Channel:
         Raises:
             LinkError: A new connection was needed and could not be made.
         """
+        metadata = (*metadata, *trace_headers())
         telling = self._begin_telling(method, metadata) if tap.open_taps else None
         try:
             stream = await self._spare.open(method, metadata)
@@ -321,6 +345,8 @@ class Channel:
         await self._spare.close()
         await self._spare_for_answers.close()
         await self._channel.close()
+        if self._replaced is not None:
+            await self._replaced.close()
         if self._bridge is not None:
             await self._bridge.close()
 

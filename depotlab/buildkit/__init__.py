@@ -44,6 +44,7 @@ from depotlab.buildkit.history import (
     read_blob,
     read_error,
     read_events,
+    read_trace,
     update_record,
 )
 from depotlab.buildkit.processes import Exit, Process
@@ -53,6 +54,7 @@ from depotlab.buildkit.shown import bar, bytes_text, cut, table_html
 from depotlab.buildkit.solve import solve
 from depotlab.buildkit.sourcelines import source_lines
 from depotlab.buildkit.spec import CacheEntry, SolveSpec, new_ref
+from depotlab.buildkit.trace import Span, Trace
 from depotlab.buildkit.tunnel import Tunnel, open_session
 from depotlab.buildkit.usage import DiskUsage, UsageRecord, disk_usage
 from depotlab.buildkit.walks import find, matcher, sizes, tree, walk
@@ -102,8 +104,10 @@ __all__ = [
     "Solved",
     "SolvedRef",
     "SolvedResult",
+    "Span",
     "Stage",
     "Stages",
+    "Trace",
     "Tunnel",
     "UsageRecord",
     "Worker",
@@ -141,6 +145,7 @@ __all__ = [
     "read_blob",
     "read_error",
     "read_events",
+    "read_trace",
     "sizes",
     "solve",
     "solve_with_retry",

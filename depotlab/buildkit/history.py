@@ -16,6 +16,7 @@ from depotlab._rpc import Channel, RpcFailed, Status
 from depotlab.buildkit.control import CONTROL
 from depotlab.buildkit.faults import from_failure
 from depotlab.buildkit.records import STATUSES, Blob, BuildRecord, History, build_record
+from depotlab.buildkit.trace import Trace, decode_trace
 from depotlab.errors import DaemonTooOld, DepotlabError, ProtocolError, UsageError
 from depotlab.progress import Event, decode
 
@@ -25,6 +26,7 @@ __all__ = [
     "read_blob",
     "read_error",
     "read_events",
+    "read_trace",
     "update_record",
 ]
 
@@ -146,6 +148,31 @@ async def update_record(
                 f"The daemon remembers no build {ref!r}.", hint="see history()"
             ) from failure
         raise _no_history(failure, channel) from failure
+
+
+async def read_trace(channel: Channel, ref: str) -> Trace:
+    """Return the spans that the daemon has recorded of a build.
+
+    Raises:
+        UsageError: The daemon has no such build, the build runs, or its trace is not kept.
+        ProtocolError: What is kept is no trace.
+    """
+    record = await find_record(channel, ref)
+    if record.status == "running":
+        raise UsageError(f"Build {ref} still runs.", hint="its trace is there when it has ended")
+    if record.trace is None:  # else it is written some seconds later
+        request = control_pb2.UpdateBuildHistoryRequest(Ref=ref, Finalize=True)
+        try:
+            await channel.unary(CONTROL + "UpdateBuildHistory", request.SerializeToString())
+        except RpcFailed as failure:
+            raise _no_history(failure, channel) from failure
+        record = await find_record(channel, ref)
+    if record.trace is None:
+        raise UsageError(
+            f"The daemon keeps no trace of build {ref}.",
+            hint="inspect() has its steps and when they ran",
+        )
+    return decode_trace(ref, await read_blob(channel, record.trace))
 
 
 def _no_history(failure: RpcFailed, channel: Channel) -> DepotlabError:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from depotlab._proto import control_pb2
-from depotlab._rpc import Channel, InnerServer, RpcFailed, Status
+from depotlab._rpc import Channel, InnerServer, RpcFailed, Status, build_traced
 from depotlab._session import Session
 from depotlab.buildkit.caps import known_capabilities
 from depotlab.buildkit.control import CONTROL
@@ -80,9 +80,10 @@ async def solve(
         asyncio.CancelledError: The task was cancelled; the build has been cancelled on the daemon.
     """
     await require(channel, spec_needs(spec), plan=spec.plan)
-    # With a connection in waiting this sends the first bytes and returns: one flight with what follows.
-    tunnel = await open_session(channel, session.metadata())
-    return await _Build(channel, spec, session, on_events, tunnel).run()
+    with build_traced(spec.ref):
+        # With a connection in waiting this sends the first bytes and returns: one flight with what follows.
+        tunnel = await open_session(channel, session.metadata())
+        return await _Build(channel, spec, session, on_events, tunnel).run()
 
 
 class _Build:
@@ -125,7 +126,7 @@ class _Build:
             if trouble is not None:
                 raise trouble
             self._tell_missed()
-            warnings = self.remarks.ignored()
+            warnings = [*self.remarks.ignored(), *self.remarks.unhelpful()]
             warnings += [WarningRaised("", 1, p.message, (p.hint,)) for p in self.session.problems]
             if warnings:
                 self.on_events(warnings)
