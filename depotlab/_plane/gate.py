@@ -168,8 +168,12 @@ class Gate:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            # Not `sock_accept`: when it is cancelled just as somebody connects, that connection stays open.
+            await _until_readable(listener)
             try:
-                accepted, _ = await loop.sock_accept(listener)
+                accepted, _ = listener.accept()
+            except (BlockingIOError, InterruptedError):  # who has connected is gone
+                continue
             except OSError as error:  # no descriptor is left, or the client is gone already
                 self.refused.append(f"a connection could not be accepted: {error}")
                 await asyncio.sleep(_ACCEPT_AGAIN_S)
@@ -321,3 +325,19 @@ async def _end(tasks: set[asyncio.Task[None]]) -> None:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+async def _until_readable(listener: socket.socket) -> None:
+    """Wait until somebody has connected."""
+    loop = asyncio.get_running_loop()
+    connected = loop.create_future()
+
+    def tell() -> None:
+        if not connected.done():
+            connected.set_result(None)
+
+    loop.add_reader(listener, tell)
+    try:
+        await connected
+    finally:
+        loop.remove_reader(listener)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -330,3 +332,25 @@ def test_a_client_that_says_nothing_does_not_keep_the_gate_from_closing(tmp_path
         writer.close()
 
     play(story, tmp_path)
+
+
+@pytest.mark.parametrize("n_turns", range(4))
+def test_who_connects_in_the_moment_of_the_end_is_not_left_hanging(tmp_path, n_turns):
+    async def main() -> bytes:
+        async with door(tmp_path) as made:
+            _, writer = await made.enter()  # it listens, and waits for the next
+            writer.close()
+            with socket.create_connection(("127.0.0.1", made.gate.port)) as near:
+                near.settimeout(5)
+                for _ in range(n_turns):
+                    await asyncio.sleep(0)
+                gc.disable()  # it would close what nobody has
+                try:
+                    await made.gate.close()
+                    return near.recv(1)
+                except ConnectionResetError:  # it was never taken
+                    return b""
+                finally:
+                    gc.enable()
+
+    assert asyncio.run(main()) == b""
