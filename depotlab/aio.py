@@ -81,7 +81,7 @@ from depotlab.buildkit import (
     Pruned,
     Stages,
     Trace,
-    Worker,
+    Workers,
 )
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile
@@ -295,7 +295,7 @@ class Client(AwaitingLooks):
         """
         return await portal().wait_for(self._builder.info())
 
-    async def workers(self) -> tuple[Worker, ...]:
+    async def workers(self) -> Workers:
         """List the daemon's workers with their platforms, the default one first.
 
         Raises:

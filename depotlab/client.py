@@ -74,7 +74,7 @@ from depotlab.buildkit import (
     Pruned,
     Stages,
     Trace,
-    Worker,
+    Workers,
 )
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile
@@ -293,7 +293,7 @@ class Client(BlockingLooks):
         """
         return portal().run(self._builder.info())
 
-    def workers(self) -> tuple[Worker, ...]:
+    def workers(self) -> Workers:
         """List the daemon's workers with their platforms, the default one first.
 
         Raises:

@@ -43,7 +43,7 @@ from depotlab._verbs.failures import remember_failure
 from depotlab._verbs.request import BuildRequest
 from depotlab._verbs.split import Lanes, can_be_split, is_plain, part_of, push_index
 from depotlab._verbs.watched import watched
-from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Worker
+from depotlab.buildkit import DaemonInfo, DiskUsage, Pruned, Workers
 from depotlab.errors import StepFailed, UsageError
 from depotlab.export import Output
 from depotlab.frontend import Dockerfile
@@ -140,7 +140,7 @@ class DepotBuilder:
         async with self.borrowed() as builder:
             return await builder.info()
 
-    async def workers(self) -> tuple[Worker, ...]:
+    async def workers(self) -> Workers:
         """List the workers of a machine."""
         async with self.borrowed() as builder:
             return await builder.workers()

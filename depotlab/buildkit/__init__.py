@@ -5,7 +5,7 @@ from depotlab.buildkit.attest import attestations
 from depotlab.buildkit.attested import Attestation, Material, Package, Provenance, Sbom, attestation
 from depotlab.buildkit.caps import Capabilities, ask_capabilities, capabilities
 from depotlab.buildkit.containers import Container, ExecPlan, MountPlan, open_container, part_of
-from depotlab.buildkit.control import DaemonInfo, Worker, daemon_info, info, list_workers
+from depotlab.buildkit.control import DaemonInfo, Worker, Workers, daemon_info, info, list_workers
 from depotlab.buildkit.covered import COVER, covered, covered_value, looks_secret, without_passwords
 from depotlab.buildkit.dockerfacts import (
     Argument,
@@ -111,6 +111,7 @@ __all__ = [
     "Tunnel",
     "UsageRecord",
     "Worker",
+    "Workers",
     "ask_capabilities",
     "attestation",
     "attestations",

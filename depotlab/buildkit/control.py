@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, overload
 
 from depotlab._proto import control_pb2, worker_pb2
 from depotlab._rpc import Channel, RpcFailed, Status, call_once, endpoint_at
-from depotlab._values import Value
+from depotlab._values import Rows, Value, table_html
 from depotlab.buildkit.faults import from_failure
 from depotlab.errors import ProtocolError
 
-__all__ = ["CONTROL", "DaemonInfo", "Worker", "daemon_info", "info", "list_workers"]
+__all__ = ["CONTROL", "DaemonInfo", "Worker", "Workers", "daemon_info", "info", "list_workers"]
 
 CONTROL = "/moby.buildkit.v1.Control/"
+_LABEL = "org.mobyproject.buildkit.worker."
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -53,6 +55,41 @@ class Worker(Value):
 
     def __repr__(self) -> str:
         return f"<Worker {self.id[:12]}: {', '.join(self.platforms)}>"
+
+
+class Workers(Rows[Worker]):
+    """The workers of a daemon, the default one first. A notebook shows them as a table."""
+
+    _columns = ("id", "platforms", "executor", "snapshotter", "hostname")
+
+    @overload
+    def __getitem__(self, index: int) -> Worker: ...
+    @overload
+    def __getitem__(self, index: slice) -> Workers: ...
+    def __getitem__(self, index: int | slice) -> Worker | Workers:
+        found = self._items[index]
+        return Workers(found) if isinstance(found, tuple) else found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each worker, for tables of any kind."""
+        return [
+            {
+                "id": worker.id,
+                "platforms": ", ".join(worker.platforms),
+                **{name: worker.labels.get(_LABEL + name, "") for name in self._columns[2:]},
+            }
+            for worker in self
+        ]
+
+    def _headline(self) -> str:
+        return f"{len(self)} worker" + ("" if len(self) == 1 else "s")
+
+    def __repr__(self) -> str:
+        return f"<Workers {self._headline()}: {', '.join(worker.id[:12] for worker in self)}>"
+
+    def _repr_html_(self) -> str:
+        rows = ([row["id"][:12], *list(row.values())[1:]] for row in self.rows())
+        return table_html(self._headline(), self._columns, rows)
 
 
 async def daemon_info(channel: Channel, *, timeout_s: float = 10.0) -> DaemonInfo:
@@ -97,7 +134,7 @@ def info(address: str, *, timeout_s: float = 10.0) -> DaemonInfo:
     return _info(call_once(endpoint_at(address), CONTROL + "Info", request, timeout_s=timeout_s))
 
 
-async def list_workers(channel: Channel, *, timeout_s: float = 10.0) -> tuple[Worker, ...]:
+async def list_workers(channel: Channel, *, timeout_s: float = 10.0) -> Workers:
     """List the workers of a daemon, the default one first."""
     request = control_pb2.ListWorkersRequest().SerializeToString()
     try:
@@ -110,7 +147,7 @@ async def list_workers(channel: Channel, *, timeout_s: float = 10.0) -> tuple[Wo
             "The daemon has no worker, so it cannot build.",
             hint="look into its log; the OCI worker needs runc or crun",
         )
-    return tuple(_worker(record) for record in records)
+    return Workers(_worker(record) for record in records)
 
 
 def _worker(record: worker_pb2.WorkerRecord) -> Worker:
