@@ -18,7 +18,7 @@ from pathlib import Path
 
 from depotlab._plane import command
 from depotlab.errors import DepotlabError
-from depotlab.service import _command as service_command
+from depotlab.service._serve import command as service_command
 
 __all__ = ["main"]
 

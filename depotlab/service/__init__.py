@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from depotlab.service import aio
-    from depotlab.service._access import MadeToken, TokenInfo
+    from depotlab.service._asking.git import git
+    from depotlab.service._asking.tokens import Tokens
     from depotlab.service._boundary import (
         ContextFacts,
         EndUserError,
@@ -25,18 +26,24 @@ if TYPE_CHECKING:
         Upload,
         UploadedContext,
     )
-    from depotlab.service._depotsettings import Depot
-    from depotlab.service._facade import BuildService
-    from depotlab.service._git import git
-    from depotlab.service._limits import Limits
-    from depotlab.service._localstore import LocalStorage
-    from depotlab.service._registry import Registry
-    from depotlab.service._remote import RemoteBuildService
-    from depotlab.service._rules import Rule
-    from depotlab.service._s3 import S3Storage
-    from depotlab.service._server import Server
-    from depotlab.service._tokens import Tokens
-    from depotlab.service._values import BuildInfo, BuildInfos, Health, LogLine, ProjectInfo
+    from depotlab.service._faces.blocking import BuildService
+    from depotlab.service._http.server import Server
+    from depotlab.service._reasons.rules import Rule
+    from depotlab.service._remote.faces import RemoteBuildService
+    from depotlab.service._settings.depot import Depot
+    from depotlab.service._settings.limits import Limits
+    from depotlab.service._settings.registry import Registry
+    from depotlab.service._storage.localstore import LocalStorage
+    from depotlab.service._storage.s3 import S3Storage
+    from depotlab.service._values import (
+        BuildInfo,
+        BuildInfos,
+        Health,
+        LogLine,
+        MadeToken,
+        ProjectInfo,
+        TokenInfo,
+    )
 
 __all__ = [
     "BuildInfo",
@@ -66,33 +73,34 @@ __all__ = [
     "git",
 ]
 
-# Where each public name lives. A module is named with an empty home.
+# Where each public name lives. A module is named with an empty home. The rooms in here list no names of their own: a
+# file is imported from its room, so that one that is light does not bring those that are heavy.
 _HOMES = {
     "BuildInfo": "_values",
     "BuildInfos": "_values",
-    "BuildService": "_facade",
+    "BuildService": "_faces.blocking",
     "ContextFacts": "_boundary",
-    "Depot": "_depotsettings",
+    "Depot": "_settings.depot",
     "EndUserError": "_boundary",
     "GitContext": "_boundary",
     "Health": "_values",
-    "Limits": "_limits",
-    "LocalStorage": "_localstore",
+    "Limits": "_settings.limits",
+    "LocalStorage": "_storage.localstore",
     "LogLine": "_values",
-    "MadeToken": "_access",
+    "MadeToken": "_values",
     "ProjectInfo": "_values",
-    "Registry": "_registry",
-    "RemoteBuildService": "_remote",
-    "Rule": "_rules",
-    "S3Storage": "_s3",
-    "Server": "_server",
+    "Registry": "_settings.registry",
+    "RemoteBuildService": "_remote.faces",
+    "Rule": "_reasons.rules",
+    "S3Storage": "_storage.s3",
+    "Server": "_http.server",
     "Storage": "_boundary",
-    "TokenInfo": "_access",
-    "Tokens": "_tokens",
+    "TokenInfo": "_values",
+    "Tokens": "_asking.tokens",
     "Upload": "_boundary",
     "UploadedContext": "_boundary",
     "aio": "",
-    "git": "_git",
+    "git": "_asking.git",
 }
 
 

@@ -1,8 +1,8 @@
 """What the parts of the service say to each other: values, and who may be asked what.
 
-The state machine (`_service`, `_queue`, `_state`) keeps builds and decides whose turn it is; the runner (`_runner`)
-makes one build happen on Depot; storage hands contexts over; the HTTP half answers clients. None of them imports
-the files of another. Everything is called on the portal's event loop; only coroutines wait.
+The state machine (`_builds`) keeps builds and decides whose turn it is; the runner (`_run`) makes one build happen on
+Depot; `_storage` hands contexts over; `_http` answers clients. None of them imports the files of another, as the layers
+in `pyproject.toml` say. Everything is called on the portal's event loop; only coroutines wait.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class Journal(Protocol):
 
 
 class RunsBuilds(Protocol):
-    """What the state machine needs of the runner; `_runner.Runner` is it, and tests may have another."""
+    """What the state machine needs of the runner; `Runner` of `_run` is it, and tests may have another."""
 
     async def run(self, order: Order, secrets: Secrets, journal: Journal) -> Outcome:
         """Make one attempt, from checking the context to Depot having been told how it ended.

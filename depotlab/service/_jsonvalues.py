@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from depotlab.errors import ProtocolError
-from depotlab.service._access import MadeToken, TokenInfo
 from depotlab.service._boundary import (
     BuildContext,
     EndUserError,
@@ -19,7 +18,7 @@ from depotlab.service._boundary import (
     Upload,
     UploadedContext,
 )
-from depotlab.service._values import BuildInfo, LogLine, ProjectInfo
+from depotlab.service._values import BuildInfo, LogLine, MadeToken, ProjectInfo, TokenInfo
 
 __all__ = [
     "Json",

@@ -1,17 +1,30 @@
-"""What the build service tells of builds, logs, projects and itself. Frozen values that show themselves as tables."""
+"""What the build service tells of builds, logs, projects, tokens and itself: frozen values, shown as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from depotlab._values import Rows, Value, cut, table_html, time_text
 from depotlab.errors import BuildCanceled, BuildFailed
 from depotlab.service._boundary import BuildContext, BuildState, EndUserError, UploadedContext
 
-__all__ = ["BuildInfo", "BuildInfos", "Health", "LogLine", "ProjectInfo", "ProjectInfos"]
+__all__ = [
+    "BuildInfo",
+    "BuildInfos",
+    "Health",
+    "LogLine",
+    "MadeToken",
+    "May",
+    "ProjectInfo",
+    "ProjectInfos",
+    "TokenInfo",
+]
+
+May = Literal["build", "read", "admin"]
+"""What a token may: upload, start and cancel builds; look at builds and their logs; all of it, and the tokens."""
 
 _STREAMS = {0: "service", 1: "stdout", 2: "stderr"}
 _SHOWN_ROWS = 50
@@ -301,3 +314,35 @@ class Health(Value):
         state = "healthy" if self.starts_builds and self.takes_builds else "not well"
         why = f": {cut(self.why_not, 100)}" if self.why_not else ""
         return f"<service {state}, {self.n_queued} queued, {self.n_running} running{why}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TokenInfo(Value):
+    """A token, without its secret.
+
+    Attributes:
+        token_id: To revoke it.
+        description: Whom or what it is for.
+        projects: That it is for; empty means all.
+        may: `build`, `read`, `admin`.
+        created_at: UTC.
+        expires_at: UTC, or None for never.
+    """
+
+    token_id: str
+    description: str
+    projects: tuple[str, ...]
+    may: tuple[May, ...]
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MadeToken(TokenInfo):
+    """A token that was just made. Nobody can show `secret` again; the repr does not either.
+
+    Attributes:
+        secret: What clients send.
+    """
+
+    secret: str = field(default="", repr=False)

@@ -11,8 +11,8 @@ Values and settings are those of `depotlab.service`. `aio.RemoteBuildService` is
 
 from __future__ import annotations
 
-from depotlab.service._remote import AwaitingRemoteBuildService as RemoteBuildService
-from depotlab.service._service import AwaitingBuildService as BuildService
+from depotlab.service._faces.awaiting import AwaitingBuildService as BuildService
+from depotlab.service._remote.faces import AwaitingRemoteBuildService as RemoteBuildService
 
 __all__ = ["BuildService", "RemoteBuildService"]
 

@@ -40,7 +40,7 @@ ELSEWHERE = {
     # Nobody listens at the address of the example.
     "depotlab.connect": ("tests/protocol/rpc/test_dial.py", "TLS(ca=folder"),
     "depotlab.service.RemoteBuildService": (
-        "tests/protocol/service/test_http_server.py",
+        "tests/protocol/service/http/test_server.py",
         "RemoteBuildService(server.url",
     ),
 }

@@ -24,7 +24,7 @@ from depotlab.service._boundary import (
     Succeeded,
     Upload,
 )
-from depotlab.service._core import Core
+from depotlab.service._core.core import Core
 from depotlab.telemetry import WriterStats
 
 __all__ = [

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from depotlab._depot import Api, Connect
-from depotlab.service._depotsettings import Depot
-from depotlab.service._projects import Projects, find_or_make
-from depotlab.service._tables import open_database
+from depotlab.service._core.tables import open_database
+from depotlab.service._run.projects import Projects, find_or_make
+from depotlab.service._settings.depot import Depot
 
 
 async def main(path: Path, url: str) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from depotlab.service._access import Access
+from depotlab.service._access.access import Access
 from depotlab.service._boundary import (
     EndUserError,
     Failed,
@@ -24,9 +24,9 @@ from depotlab.service._boundary import (
     Secrets,
     Succeeded,
 )
-from depotlab.service._core import Core
-from depotlab.service._limits import Limits
-from depotlab.service._server import serving
+from depotlab.service._core.core import Core
+from depotlab.service._http.server import serving
+from depotlab.service._settings.limits import Limits
 from tests.support.fakerunner import ended, open_core, order
 
 __all__ = ["Answer", "Served", "ToldRunner", "fetch", "running", "served"]

@@ -8,7 +8,6 @@ each build came to, what telemetry has of it, how long all of it took, and how l
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 
 from depotlab.service import BuildService, Depot, Limits, LocalStorage
 from tests.support.buildservice import archive
+from tests.support.memory import memory_mb
 
 __all__ = ["Plan"]
 
@@ -83,7 +83,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
         with ThreadPoolExecutor(8) as threads:
             contexts = list(threads.map(upload, orders))
-        idle_mb = _peak_mb()
+        idle_mb = memory_mb()
         began_s = time.perf_counter()
         asked = [
             service.create_build(context, project=project, deployment=deployment)
@@ -103,7 +103,7 @@ def run(plan: Plan) -> dict[str, Any]:
             "took_s": took_s,
             "asked_s": asked_s,
             "idle_mb": idle_mb,
-            "peak_mb": _peak_mb(),
+            "peak_mb": memory_mb(),
             "builds": [_fields(build) for build in builds],
             "steps": [list(row.values()) for row in steps],
             "lines": [list(row.values()) for row in lines],
@@ -142,10 +142,6 @@ def _fields(build: Any) -> dict[str, Any]:
         "n_log_lines": build.n_log_lines,
         "total_steps": build.total_steps,
     }
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

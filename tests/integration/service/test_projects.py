@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import depotlab as dl
-from depotlab.service._tables import open_database
+from depotlab.service._core.tables import open_database
 from tests.support.planeparts import PlaneThread
 
 pytestmark = pytest.mark.timeout(60)

@@ -31,11 +31,11 @@ from depotlab.service._boundary import (
     Secrets,
     Succeeded,
 )
-from depotlab.service._depotsettings import Depot
-from depotlab.service._limits import Limits
-from depotlab.service._registry import Registry
-from depotlab.service._runner import Runner
-from depotlab.service._tables import open_database
+from depotlab.service._core.tables import open_database
+from depotlab.service._run.runner import Runner
+from depotlab.service._settings.depot import Depot
+from depotlab.service._settings.limits import Limits
+from depotlab.service._settings.registry import Registry
 from tests.support.guarded import GuardedServer
 from tests.support.machinery import daemon_pid
 from tests.support.processes import wait_until

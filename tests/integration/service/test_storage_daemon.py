@@ -11,7 +11,7 @@ import pytest
 import depotlab as dl
 from depotlab._portal import portal
 from depotlab.service import LocalStorage
-from depotlab.service._buildrequest import _unpacked
+from depotlab.service._run.buildrequest import _unpacked
 from tests.support.uploadedarchives import PACKINGS, tar
 
 DOCKERFILE = b"FROM scratch\nCOPY Dockerfile /copied\n"

@@ -11,7 +11,7 @@ import pytest
 
 import depotlab as dl
 from depotlab.service import GitContext
-from depotlab.service._git import git, git_url
+from depotlab.service._asking.git import git, git_url
 
 ODD = "fix/a+b@c=d,e"
 

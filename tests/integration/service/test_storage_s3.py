@@ -15,7 +15,7 @@ import depotlab as dl
 from depotlab._portal import portal
 from depotlab.errors import ContextRefused, StorageError
 from depotlab.service import S3Storage
-from depotlab.service._buildrequest import _unpacked
+from depotlab.service._run.buildrequest import _unpacked
 from tests.conftest import unavailable
 from tests.support.officialclients import ClientUnavailable
 from tests.support.s3stores import Store, gateway_program, running
@@ -172,7 +172,7 @@ def test_a_daemon_gets_it_again_although_it_may_not_ask_by_head(
 def test_a_server_that_comes_back_is_used_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("depotlab.service._s3._MOST_TRIES", 1)
+    monkeypatch.setattr("depotlab.service._storage.s3._MOST_TRIES", 1)
     with running(tmp_path) as first:
         storage = at(first)
         portal().run(storage.open())

@@ -13,9 +13,9 @@ import pytest
 
 import depotlab as dl
 from depotlab.errors import BuildsFailed
-from depotlab.service._buildrequest import _unpacked
-from depotlab.service._git import git, git_url
-from depotlab.service._usererrors import is_transient, user_error
+from depotlab.service._asking.git import git, git_url
+from depotlab.service._reasons.usererrors import is_transient, user_error
+from depotlab.service._run.buildrequest import _unpacked
 
 BASE = "FROM busybox\n"
 

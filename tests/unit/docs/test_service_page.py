@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from depotlab.service import Limits
-from depotlab.service._configfile import read_config
-from depotlab.service._usererrors import RULES
+from depotlab.service._reasons.usererrors import RULES
+from depotlab.service._serve.configfile import read_config
 from depotlab.telemetry._rows import BuildRow, LogRow, StepRow
 from tests.support.pages import ROOT, code_of
 

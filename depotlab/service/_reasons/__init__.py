@@ -1,0 +1,4 @@
+"""Why builds fail, in words for the customer, and texts without secrets.
+
+May import values only.
+"""
