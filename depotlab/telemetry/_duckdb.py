@@ -302,7 +302,7 @@ def _creation(table: Table) -> str:
 
 
 def _insertion(table: Table) -> str:
-    """Take a list for each column: the fastest way in that needs neither pandas nor pyarrow, see docs/design.md 54."""
+    """Take a list for each column: the fastest way in that DuckDB 1.2 has too, with neither pandas nor pyarrow."""
     lists = ", ".join(f"unnest(?::{_GIVEN[one.kind]}[]) AS {one.name}" for one in table.columns)
     taken = ", ".join(
         f"{one.name}::JSON::{DUCKDB_TYPES[one.kind]}" if one.kind == "numbers" else one.name

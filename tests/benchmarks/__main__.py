@@ -4,6 +4,7 @@
     python -m tests.benchmarks depot                 builds on Depot, beside the official command line
     python -m tests.benchmarks service [--help]      the build service under load; writes tables into docs/service.md
     python -m tests.benchmarks notebook [--help]     the view in a notebook; writes figures into docs/notebook.md
+    python -m tests.benchmarks telemetry [--help]    rows, lines, queue, archives; into docs/telemetry.md and service.md
     python -m tests.benchmarks transfers [--help]    sending and receiving only; writes docs/performance.md
 
 Absolute seconds differ between machines and hours; the ratios are what the README quotes.
@@ -23,6 +24,7 @@ from tests.benchmarks import bench_inner, cached_build, depot_builds
 from tests.benchmarks.llb import bench_llb
 from tests.benchmarks.notebook import run as notebook
 from tests.benchmarks.service import run as service
+from tests.benchmarks.telemetry import run as telemetry
 from tests.benchmarks.transfers import run as transfers
 from tests.support.officialclients import ClientUnavailable
 
@@ -62,12 +64,15 @@ def main(words: list[str]) -> int:
         return notebook.main(words[1:])
     if words[:1] == ["service"]:
         return service.main(words[1:])
+    if words[:1] == ["telemetry"]:
+        return telemetry.main(words[1:])
     if words == ["depot"]:
         print("\n".join(_depot()))
         return 0
     if words:
         sys.stderr.write(
-            f"no such part: {words[0]}; there are `transfers`, `notebook`, `service`, `depot`, or all without a name\n"
+            f"no such part: {words[0]}; there are `transfers`, `notebook`, `service`, `telemetry`, `depot`, or all "
+            "without a name\n"
         )
         return 2
     milliseconds, heavy = import_ms()
@@ -96,9 +101,11 @@ def main(words: list[str]) -> int:
     bench_llb.report(bench_llb.compare(5), large)
     print("the view of a build in a notebook:")
     notebook.main()
+    print("rows, lines, queue and archives, and three stores side by side:")
+    different = telemetry.main()
     print("the build service under load:")
     lost = service.main()
-    return transfers.main() or lost
+    return transfers.main() or lost or different
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def measure(command: list[str | os.PathLike[str]], **environment: str) -> dict:
 
 def ours(graph: str, *sizes: str, capture: bool = True) -> dict:
     switch = {} if capture else {"DEPOTLAB_NO_SOURCE": "1"}
-    return measure([sys.executable, HERE / "graphs.py", graph, *sizes], **switch)
+    return measure([sys.executable, "-m", "tests.benchmarks.llb.graphs", graph, *sizes], **switch)
 
 
 def compare(rounds: int) -> dict:

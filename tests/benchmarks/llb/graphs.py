@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 
 from depotlab import llb, mount
 from depotlab.llb import State
+from tests.support.memory import memory_mb
 
 ALPINE = "docker.io/library/alpine:latest"
-MB = 1024  # ru_maxrss is in KiB on Linux
 
 
 def chain(size: int) -> State:
@@ -61,7 +60,6 @@ def main(graph: str, size: int) -> None:
     definition = make(plan).marshal("linux/amd64")
     encoded = definition.to_bytes()
     seconds = time.perf_counter() - start
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
     print(
         json.dumps(
             {
@@ -69,7 +67,7 @@ def main(graph: str, size: int) -> None:
                 "seconds": seconds,
                 "head": definition.head,
                 "bytes": len(encoded),
-                "peak_mb": peak_mb,
+                "peak_mb": memory_mb(),
             }
         )
     )

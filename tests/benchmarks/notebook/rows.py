@@ -9,7 +9,8 @@ from typing import Literal
 __all__ = ["Row", "between", "table"]
 
 Unit = Literal["%", "/s", "ratio", "ms", "s", "kB", "steps"]
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+FIGURES = "figures"
+BEGIN, END = f"<!-- {FIGURES}: begin -->", f"<!-- {FIGURES}: end -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,22 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def between(page: str, new: str) -> str:
+def between(page: str, new: str, *, mark: str = FIGURES) -> str:
     """Return a page with the text between its two marks replaced.
+
+    Args:
+        page: With `<!-- MARK: begin -->` and `<!-- MARK: end -->`.
+        new: Comes between them.
+        mark: A page that more than one benchmark writes to has one for each.
 
     Raises:
         ValueError: The page does not have both marks, in order.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = (text.replace(FIGURES, mark) for text in (BEGIN, END))
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"the page has no place for figures between {BEGIN} and {END}")
+        raise ValueError(f"the page has no place for figures between {first} and {last}")
     return f"{before}{begin}\n{new}\n{end}{after}"
 
 
