@@ -1,5 +1,7 @@
 """Secrets for a build: values that steps see while they run, and that no image, cache or log keeps.
 
+What a step itself writes to its output or into a file is in its log or its layer, as anything else that it writes.
+
 A secret is given by the name that steps ask for, its id:
 
     bk.build(app, secrets={"npm": secret.env("NPM_TOKEN"), "key": secret.file("key.pem"), "pw": "text"})
@@ -121,7 +123,13 @@ def env(name: str) -> Secret:
         >>> from depotlab import secret
         >>> bk.build(app, secrets={"token": secret.env("TOKEN")})  # doctest: +SKIP
     """
-    if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+    if (
+        not isinstance(name, str)
+        or not name
+        or "=" in name
+        or "\0" in name
+        or _encode(name) is None
+    ):
         raise UsageError(
             f"secret.env() takes the name of an environment variable, not {_shown(name)}.",
             hint="for example secret.env('NPM_TOKEN'); for a value write secret.value(...)",

@@ -39,12 +39,14 @@ _DIRECTORIES: dict[bytes, Kind] = {
 # In every virtual environment, and in every one of conda.
 _IN_ENVIRONMENTS = (b"pyvenv.cfg", b"conda-meta")
 _DATA = frozenset(
-    b".arrow .avro .bin .ckpt .csv .db .dta .feather .gguf .h5 .hdf5 .joblib .jsonl .mat .nc .ndjson .npy .npz .onnx "
-    b".orc .parquet .pickle .pkl .pt .pth .safetensors .sas7bdat .sav .sqlite .sqlite3 .tfrecord .tsv .xlsx".split()
+    b".7z .arrow .avro .bin .bz2 .ckpt .csv .db .dta .duckdb .feather .gguf .gz .h5 .hdf5 .joblib .jsonl .mat .mkv "
+    b".mov .mp4 .nc .ndjson .npy .npz .onnx .orc .parquet .pickle .pkl .pt .pth .safetensors .sas7bdat .sav .sql "
+    b".sqlite .sqlite3 .tar .tfrecord .tgz .tsv .wav .xlsx .xz .zip .zst".split()
 )
 _SECRETS = frozenset(
-    b".git-credentials .htpasswd .netrc _netrc application_default_credentials.json credentials.json id_dsa id_ecdsa "
-    b"id_ed25519 id_rsa kubeconfig secrets.toml".split()
+    b".git-credentials .htpasswd .netrc .pgpass .vault-token _netrc application_default_credentials.json "
+    b"credentials.json id_dsa id_ecdsa id_ed25519 id_rsa kubeconfig secrets.json secrets.toml secrets.yaml "
+    b"secrets.yml".split()
 )
 _SECRET_ENDS = frozenset(b".jks .kdbx .keystore .p12 .pfx .ppk".split())
 _HARMLESS_ENV = frozenset(b"defaults dist example sample template".split())
@@ -63,6 +65,7 @@ _BY_CONTENT = {
     b".tfstate": rb'"terraform_version"',
 }
 _CONTENT = {name: re.compile(expression) for name, expression in _BY_CONTENT.items()}
+_KEY = re.compile(rb".*[-_](key|rsa|dsa|ecdsa|ed25519)")  # names that people give to keys
 _ACCOUNT = re.compile(rb"(service[-_]?account|credential).*\.json")
 
 
@@ -186,9 +189,13 @@ class Advisor:
             return True
         if name in (b".env", b".envrc") or name.startswith(b".env."):
             return end.removeprefix(b".") not in _HARMLESS_ENV
+        if end == b".env":
+            return _HARMLESS_ENV.isdisjoint(re.split(rb"[-_.]", name))
         key = name if name in _CONTENT else end
         if end == b".json" and _ACCOUNT.search(name.lower()):
             key = b"account.json"
+        elif _KEY.fullmatch(name.lower()):
+            key = b".key"
         expression = _CONTENT.get(key)
         if expression is None:
             return False

@@ -41,6 +41,7 @@ def tar_of_file(file: BinaryIO) -> Tar:
     """
     name = getattr(file, "name", None)
     label = f"the open file {name}" if isinstance(name, str) else f"a {type(file).__name__}"
+    _check_open(file, label)
     if not _can_wind_back(file):
         return Tar(label, None, None, True, _Once(lambda: _Borrowed(file), label))
     start = file.tell()
@@ -73,6 +74,16 @@ def tar_of_stream(stream: Iterator[bytes] | Callable[[], Iterator[bytes]]) -> Ta
     iterator = stream
     label = f"a {type(stream).__name__}"
     return Tar(label, None, None, True, _Once(lambda: _buffered(iterator, label), label))
+
+
+def _check_open(file: BinaryIO, label: str) -> None:
+    closed = bool(getattr(file, "closed", False))
+    readable = getattr(file, "readable", None)
+    if closed or (readable is not None and not readable()):
+        raise UsageError(
+            f"The archive from {label} cannot be read: it is {'closed' if closed else 'open for writing only'}.",
+            hint="open it with mode 'rb', and leave it open until the build has ended",
+        )
 
 
 def _can_wind_back(file: BinaryIO) -> bool:

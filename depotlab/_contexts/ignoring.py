@@ -119,7 +119,7 @@ def rules_in(content: bytes, source: str) -> tuple[IgnoreRule, ...]:
 def _check_pattern(argument: str, pattern: str) -> None:
     try:
         TreeFilter([], [rule.pattern for rule in listed_rules([pattern], argument)]).explain("x")
-    except BadPattern as error:
+    except (BadPattern, UnicodeEncodeError) as error:
         raise UsageError(
             f"{argument}= has a malformed pattern: {error}.",
             hint="patterns are those of a .dockerignore; escape [ and \\ with a backslash",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from depotlab._contexts.ignoring import Choice
 from depotlab._transfer import HostTree, MemoryTree
-from depotlab._values import Value
+from depotlab._values import Value, is_unicode
 from depotlab.errors import UsageError
 from depotlab.llb import State
 
@@ -36,6 +36,11 @@ class File(Value):
             raise UsageError(
                 f"The content of a file is text or bytes, not {type(self.content).__name__}.",
                 hint="encode it, for example with json.dumps(...)",
+            )
+        if isinstance(self.content, str) and not is_unicode(self.content):
+            raise UsageError(
+                "The content of a file cannot be written as UTF-8.",
+                hint="pass bytes, for example text.encode('utf-8', 'surrogateescape')",
             )
         if isinstance(self.mode, bool) or not isinstance(self.mode, int) or self.mode & ~0o777:
             raise UsageError(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from depotlab._values import Value
+from depotlab._values import Value, is_unicode
 from depotlab.errors import UsageError
 
 __all__ = ["Git", "Http", "is_remote", "remote"]
@@ -94,6 +94,8 @@ def remote(text: str) -> Git | Http:
     """
     if any(char.isspace() or ord(char) < 32 for char in text):
         _refuse("The URL of the context has white space in it.", "write %20 for a space")
+    if not is_unicode(text):
+        _refuse("The URL of the context cannot be written as UTF-8.", "write %XX for each byte")
     found = _SCP.fullmatch(text)
     if found is not None and not _SCHEME.match(text):
         user, host, path, query, fragment = found.groups(default="")

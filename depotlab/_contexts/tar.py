@@ -81,12 +81,16 @@ class Tar(Value):
             UsageError: It can be read only once, and was; or it needs a package that is not installed.
         """
         with self._opened() as file:
-            head = _fill(file, _PIECE_BYTES)
+            head = _fill(file, BLOCK_BYTES)
+            if compression_of(head):
+                head += _fill(file, _PIECE_BYTES - len(head))
             compression = self._check(head)
             if compression != "zstd":
+                # What is there is sent, and a build that is cancelled lets go of a source that is slow.
+                read = getattr(file, "read1", file.read)
                 while head:
                     yield head
-                    head = file.read(_PIECE_BYTES)
+                    head = read(_PIECE_BYTES)
                 return
             reader = ZstdReader(cast("BinaryIO", _Chained(head, file)))
             while piece := self._unpack_on(reader):

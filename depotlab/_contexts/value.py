@@ -10,6 +10,7 @@ import difflib
 import io
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def context(
                 hint="give include=, exclude= and ignore_file= where the context is made",
             )
         return source
-    rules = None if ignore_file is None else Path(ignore_file).expanduser().absolute()
+    rules = None if ignore_file is None else _host_path(ignore_file)
     choice = choose(include, exclude, rules)
     where = _where(source, choice)
     if choice != Choice() and not isinstance(where, Directory | Files):
@@ -169,7 +170,7 @@ def _where(source: Any, choice: Choice) -> Where:
     if isinstance(source, Iterator) or (callable(source) and not isinstance(source, type)):
         return tar_of_stream(cast("Iterator[bytes]", source))
     raise UsageError(
-        f"{source!r} is nothing that the files of a build can come from.",
+        f"{reprlib.repr(source)} is nothing that the files of a build can come from.",
         hint="pass a path, a mapping of paths to contents, an archive, a URL or a graph",
     )
 
@@ -186,7 +187,7 @@ def _of_text(text: str, choice: Choice) -> Where:
 
 
 def _of_path(path: Path, choice: Choice) -> Where:
-    host_path = path.expanduser().absolute()
+    host_path = _host_path(path)
     if host_path.is_dir():
         return Directory(host_path, choice)
     if host_path.is_file():
@@ -203,6 +204,11 @@ def _of_path(path: Path, choice: Choice) -> Where:
         path=str(host_path),
         hint=_similar(path, host_path) or f"relative paths start from {Path.cwd()}",
     )
+
+
+def _host_path(path: str | os.PathLike[str]) -> Path:
+    # Path.expanduser raises RuntimeError for a user, or a home, that this computer does not know.
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
 
 
 def _similar(path: Path, host_path: Path) -> str:
@@ -230,7 +236,7 @@ def _of_mapping(mapping: Mapping[Any, Any], choice: Choice) -> Files:
         if isinstance(content, File):
             files[path] = content
         elif isinstance(content, str | bytes):
-            files[path] = File(content)
+            files[path] = _file(path, content)
         else:
             hint = "the values are text, bytes or File(content, mode=0o755)"
             if isinstance(content, Mapping) and content:
@@ -238,6 +244,13 @@ def _of_mapping(mapping: Mapping[Any, Any], choice: Choice) -> Files:
             raise UsageError(f"The content of {path!r} is {type(content).__name__}.", hint=hint)
     MemoryTree(dict.fromkeys(files, b""))  # refuses impossible paths
     return Files(files, choice)
+
+
+def _file(path: str, content: str | bytes) -> File:
+    try:
+        return File(content)
+    except UsageError as error:
+        raise UsageError(f"{path!r} in the context: {error.message}", hint=error.hint) from None
 
 
 def _of_image(ref: str) -> Image:
@@ -254,7 +267,7 @@ def _of_image(ref: str) -> Image:
 def _of_layout(text: str) -> OciImage:
     found = _OCI_REF.fullmatch(text)
     assert found is not None  # every part may be empty
-    host_path = Path(found["path"]).expanduser().absolute()
+    host_path = _host_path(found["path"])
     if host_path.is_file():
         raise ContextError(
             f"{host_path} is a file; an OCI layout is a directory.",

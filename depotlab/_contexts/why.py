@@ -73,6 +73,11 @@ def explain(where: Directory | Files | Tar, offer: Offer, path: str | os.PathLik
 
 
 def _relative(where: Directory | Files | Tar, path: str | os.PathLike[str]) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(
+            f"{path!r} is no path in the context {where}.",
+            hint="paths are text relative to it, such as 'app/main.py'",
+        )
     given = os.fspath(path)
     name = given
     if isinstance(where, Directory) and given.startswith("/"):

@@ -18,6 +18,7 @@ from depotlab._session.auth import Auth
 from depotlab._session.credentials import Credentials
 from depotlab._session.filesync import FileSync, Moved
 from depotlab._session.service import Service
+from depotlab._session.upload import Uploads
 from depotlab._session.versions import Versions, shared_key
 from depotlab._transfer import HostTree, Tree
 from depotlab.errors import DepotlabError
@@ -76,10 +77,11 @@ class Session:
         self._file_sync = files
         handlers: dict[str, Handler] = dict(HEALTH)
         logins = Auth(auth or {}, report=self.problems.append, finds=finds_logins)
-        known: list[Service] = [files, logins]
-        for service in (*known, *services):
+        known: list[Service] = [files, logins, *services]
+        for service in known:
             handlers.update(service.methods)
         self.handlers: Mapping[str, Handler] = handlers
+        self._uploads = [service for service in known if isinstance(service, Uploads)]
 
     def offer(self, folders: Mapping[str, Path]) -> None:
         """Serve further directories, under names that the session does not have yet.
@@ -94,6 +96,11 @@ class Session:
             tree = HostTree(host_path)
             self.trees = {**self.trees, name: tree}
             self._file_sync.add(name, tree, Versions.of(tree.host_root))
+
+    def give_up(self) -> None:
+        """End what the daemon does not end by itself when a build is cancelled. On the event loop."""
+        for uploads in self._uploads:
+            uploads.give_up()
 
     def __repr__(self) -> str:
         return f"<Session {self.id} with {', '.join(self.moved) or 'no directories'}>"

@@ -1,7 +1,8 @@
 """Streams of bytes that the daemon pulls, such as an archive that is the context of a build.
 
 A source with the URL `http://buildkit-session/ID` makes the daemon call `Pull` with `/ID` in the metadata. It
-says nothing itself; we send chunks and end the call, for it would wait for ever if we waited for it.
+says nothing itself; we send chunks and end the call, for it would wait for ever if we waited for it. Nor does it
+end the call when the build is cancelled: it reads on to the end, and the build is not over before. So we end it.
 
 The bytes come from an iterator that may block, so each pull has a thread of its own. It reads one batch ahead,
 no more: what the daemon does not take is not read. A thread that hangs in somebody else's iterator holds up
@@ -49,6 +50,8 @@ class Uploads:
         self._sources = dict(sources)
         self._report = report
         self._pulled: set[str] = set()
+        self._readers: set[_Reader] = set()
+        self._is_given_up = False
         self.sent_bytes = dict.fromkeys(sources, 0)
         self.methods: Mapping[str, Handler] = {"/moby.upload.v1.Upload/Pull": self._pull}
 
@@ -60,8 +63,11 @@ class Uploads:
         label = str(getattr(source, "label", "") or name)
         if name in self._pulled and getattr(source, "once", False):
             self._fail(_read_before(label))
+        if self._is_given_up:
+            raise _given_up()
         self._pulled.add(name)
         reader = _Reader(source)
+        self._readers.add(reader)
         try:
             while (batch := await reader.next()) is not None:
                 for message in _messages(batch):
@@ -73,7 +79,14 @@ class Uploads:
         except _SourceFailed as failed:
             self._fail(_problem(label, failed.error))
         finally:
+            self._readers.discard(reader)
             reader.stop()
+
+    def give_up(self) -> None:
+        """End all calls, because the build was cancelled. On the event loop."""
+        self._is_given_up = True
+        for reader in self._readers:
+            reader.give_up()
 
     def _fail(self, problem: DepotlabError) -> None:
         self._report(problem)
@@ -112,8 +125,11 @@ class _Reader:
 
         Raises:
             _SourceFailed: The source raised.
+            RpcFault: The build was given up.
         """
         batch = await self._read.get()
+        if self._stopped:
+            raise _given_up()
         self._taken.release()
         if isinstance(batch, _SourceFailed):
             raise batch
@@ -123,6 +139,11 @@ class _Reader:
         """Let the thread end, as soon as the iterator gives it a chance to. Does not wait for it."""
         self._stopped = True
         self._taken.release()
+
+    def give_up(self) -> None:
+        """Wake who waits for the next pieces, who is told that there are none."""
+        self.stop()
+        self._read.put_nowait(None)
 
     # ------------------------------------------------------------------------ in the thread
 
@@ -193,6 +214,10 @@ def _varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def _given_up() -> RpcFault:
+    return RpcFault(Status.CANCELLED, "the build was given up")
 
 
 def _read_before(label: str) -> SessionError:

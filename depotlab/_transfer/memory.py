@@ -63,16 +63,17 @@ class MemoryTree:
         self._files: dict[bytes, bytes] = {}
         self._modes: dict[bytes, int] = {}
         self._offered = offered
+        self._names: dict[str, list[str]] | None = None  # by directory; made when asked for
         directories: set[bytes] = set()
         for name, content in files.items():
+            path = _encode(name)
             outside = name.startswith(("/", "../")) or name in (".", "..", ".fsutil-metadata")
-            if outside or paths.clean(name) != name:
+            if path is None or outside or "\0" in name or paths.clean(name) != name:
                 raise ContextError(
                     f"{name!r} cannot be the path of a file in a context.",
-                    path=name,
+                    path=name.encode("utf-8", "backslashreplace").decode(),
                     hint="use a relative path such as 'app/main.py'",
                 )
-            path = name.encode("utf-8", "surrogateescape")
             self._files[path] = content.encode() if isinstance(content, str) else content
             self._modes[path] = (modes or {}).get(name, mode)
             parts = path.split(b"/")
@@ -87,9 +88,12 @@ class MemoryTree:
         return f"<MemoryTree of {len(self._files)} files>"
 
     def names(self, path: str) -> list[str]:
-        found = [entry.decode("utf-8", "surrogateescape") for entry in self._order]
-        parent = "" if path == "." else path
-        return [entry.rpartition("/")[2] for entry in found if entry.rpartition("/")[0] == parent]
+        if self._names is None:
+            self._names = {}
+            for entry in self._order:
+                parent, _, name = entry.decode("utf-8", "surrogateescape").rpartition("/")
+                self._names.setdefault(parent, []).append(name)
+        return self._names.get("" if path == "." else path, [])
 
     def target(self, path: str) -> str | None:
         return None
@@ -128,3 +132,11 @@ class MemoryTree:
         digest = hashlib.sha256(content).digest()
         modified_ns = _START_OF_2020_NS + int.from_bytes(digest[:8]) % _YEAR_NS
         return Entry(path, self._modes[path], len(content), modified_ns)
+
+
+def _encode(name: str) -> bytes | None:
+    """Return a path as bytes; None for surrogates that stand for none."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return None

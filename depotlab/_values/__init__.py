@@ -5,7 +5,7 @@ May import `errors`.
 
 from depotlab._values.facts import Value, facts_html, one_line
 from depotlab._values.tables import Rows, Tabular, data_frame, table_html
-from depotlab._values.texts import bytes_text, cut, time_text
+from depotlab._values.texts import bytes_text, cut, is_unicode, time_text
 
 __all__ = [
     "Rows",
@@ -15,6 +15,7 @@ __all__ = [
     "cut",
     "data_frame",
     "facts_html",
+    "is_unicode",
     "one_line",
     "table_html",
     "time_text",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-__all__ = ["bytes_text", "cut", "time_text"]
+__all__ = ["bytes_text", "cut", "is_unicode", "time_text"]
 
 
 def bytes_text(n_bytes: int) -> str:
@@ -25,6 +25,15 @@ def bytes_text(n_bytes: int) -> str:
 def time_text(at: datetime) -> str:
     """Return a moment to the minute, in UTC."""
     return f"{at:%Y-%m-%d %H:%M}"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8, which surrogates cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def cut(text: str, limit: int) -> str:

@@ -116,6 +116,7 @@ class _Build:
             answer = await self._wait(solving, serving, frontend)
         except BaseException as error:
             await _stop(solving, frontend)
+            self.session.give_up()
             # What is wrong with it comes second.
             await self._drain_status(status, never_s=STATUS_NEVER_S)
             if isinstance(error, RpcFailed):

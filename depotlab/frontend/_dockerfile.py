@@ -202,7 +202,8 @@ def dockerfile(
         labels=dict(labels or {}),
         no_cache=no_cache if isinstance(no_cache, bool) else tuple(no_cache),
         contexts={
-            options.context_name(key): _as_context(one) for key, one in (contexts or {}).items()
+            options.context_name(key): _as_context(one)
+            for key, one in options.mapping("contexts", contexts).items()
         },
         syntax=options.syntax(syntax, args or {}),
         network=options.choice("network", network, options.NETWORKS),
@@ -230,7 +231,7 @@ def _find_dockerfile(
     name = os.fspath(filename) if filename is not None else "Dockerfile"
     if text is not None:
         return None, name
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - never raises
     if not isinstance(main.where, Directory):
         if path.is_absolute():
             return path.parent, path.name

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from depotlab._values import is_unicode
 from depotlab.errors import ReferenceInvalid, UsageError
 from depotlab.llb import Platform, parse_reference
 
@@ -50,6 +51,8 @@ def check_text_arguments(
     if text is not None and (not isinstance(text, str) or not text.strip()):
         what = "empty" if isinstance(text, str) else f"{type(text).__name__}, not text"
         _refuse(f"dockerfile(text=...) is {what}.", "the shortest one is text='FROM busybox'")
+    if text is not None and not is_unicode(text):
+        _refuse("dockerfile(text=...) cannot be written as UTF-8.", "read the file as UTF-8")
     word("target", target)
     if isinstance(no_cache, str):
         _refuse(f"no_cache={no_cache!r} is one string.", f"write no_cache=[{no_cache!r}]")
@@ -60,12 +63,7 @@ def check_text_arguments(
 
 
 def _check_texts(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, Mapping):
-        _refuse(
-            f"{name}= is {type(value).__name__}, not a mapping.",
-            f"write {name}={{'NAME': 'value'}}",
-        )
-    for key, item in (value or {}).items():
+    for key, item in mapping(name, value).items():
         if not isinstance(key, str) or not isinstance(item, str):
             _refuse(
                 f"{name}={{{key!r}: {item!r}}} must map strings to strings.",
@@ -73,6 +71,20 @@ def _check_texts(name: str, value: Any) -> None:
             )
         if not key:
             _refuse(f"{name}= has an empty name.", "leave it out")
+        if not is_unicode(key + item):
+            # Not shown: an argument may be a password.
+            _refuse(
+                f"{name}= has a value that cannot be written as UTF-8.", "BuildKit takes UTF-8 only"
+            )
+
+
+def mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        _refuse(
+            f"{name}= is {type(value).__name__}, not a mapping.",
+            f"write {name}={{'NAME': 'value'}}",
+        )
+    return value or {}
 
 
 def context_name(name: Any) -> str:
@@ -195,6 +207,8 @@ def word(argument: str, value: Any) -> str:
             f"{argument}={value!r} is {type(value).__name__}, not text.",
             f"write {argument}={str(value)!r}",
         )
+    if not is_unicode(value):
+        _refuse(f"{argument}={value!r} cannot be written as UTF-8.", "BuildKit takes UTF-8 only")
     return str(value)
 
 

@@ -74,9 +74,19 @@ def marshal(
         base,
         description is not None,
         source == "calls",
-        strings("hide", hide),
+        _hidden(hide),
     )
     return call.definition(state)
+
+
+def _hidden(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return what is left out of sources. Nothing of it is shown or sent, so it may hold any character."""
+    if isinstance(texts, str):
+        refuse("hide= is one string.", hint="write hide=[…]")
+    found = tuple(texts)
+    if not all(isinstance(one, str) for one in found):
+        refuse("hide= has something that is not text.")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,36 @@ def test_a_call_that_is_cancelled_closes_its_source() -> None:
     run(main())
 
 
+def test_a_build_that_is_given_up_ends_its_uploads_and_closes_their_sources() -> None:
+    """The daemon does not: it reads on, and until it has everything the build is not over."""
+    gate, closed, began = threading.Event(), threading.Event(), threading.Event()
+
+    def source() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+                began.set()
+                gate.wait(0.01)
+        finally:
+            closed.set()
+
+    async def main() -> None:
+        service = Service(ctx=source)
+        session = Session(services=[service], problems=service.problems)
+        pulling = asyncio.create_task(pull(service))
+        await asyncio.to_thread(began.wait, 10)
+        session.give_up()
+        _, fault, _ = await pulling
+        assert fault is not None
+        assert fault.status is Status.CANCELLED
+        assert await asyncio.to_thread(closed.wait, 10)
+        _, fault, _ = await pull(service)  # that the daemon asks for now
+        assert fault is not None
+        assert service.problems == []
+
+    run(main())
+
+
 def test_a_source_that_hangs_does_not_hold_up_the_end_of_a_call() -> None:
     gate, closed, began = threading.Event(), threading.Event(), threading.Event()
 

@@ -48,6 +48,12 @@ def said(files: dict[str, str | bytes]) -> list[tuple[str, str, str]]:
         (".git-credentials", "https://x"),
         ("pip.conf", "[global]\nindex-url = https://user:pw@host/simple\n"),
         ("infra/terraform.tfstate", '{"terraform_version": "1.0"}'),
+        ("deploy/prod.env", "PASSWORD=x"),
+        ("conf/secrets.yaml", "password: x"),
+        ("deploy_key", KEY),
+        ("ci/github-ed25519", KEY),
+        (".pgpass", "localhost:5432:*:me:x"),
+        (".vault-token", "hvs.x"),
     ],
 )
 def test_secrets_are_noticed(path: str, content: str | bytes) -> None:
@@ -59,6 +65,9 @@ def test_secrets_are_noticed(path: str, content: str | bytes) -> None:
     [
         (".env.example", "PASSWORD="),
         (".env.template", "PASSWORD="),
+        ("deploy/example.env", "PASSWORD="),
+        ("deploy/prod-sample.env", "PASSWORD="),
+        ("translations/api_key", "the key of the API"),
         ("id_rsa.pub", "ssh-rsa"),
         ("tls/ca.pem", CERTIFICATE),
         ("tls/public.key", "-----BEGIN PUBLIC KEY-----"),
@@ -88,6 +97,8 @@ def test_what_only_looks_like_a_secret_is_not_warned_of(path: str, content: str)
                      ("cache", "a/__pycache__", "**/__pycache__"), id="several of one name make one rule"),
         pytest.param({"d/x.csv": bytes(11 << 20), "d/small.csv": "1"}, ("data", "d/x.csv", "d/x.csv"),
                      id="large data"),
+        pytest.param({"d/dump.sql.gz": bytes(11 << 20)}, ("data", "d/dump.sql.gz", "d/dump.sql.gz"),
+                     id="a large archive"),
         pytest.param({"d/x.npz": bytes(11 << 20), "d/y.npz": bytes(12 << 20)},
                      ("data", "d/x.npz", "d/*.npz"), id="several data sets of one kind in one place"),
     ],

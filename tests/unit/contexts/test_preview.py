@@ -421,3 +421,9 @@ def test_text_and_html_stay_small_for_wide_and_deep_trees(tmp_path: Path) -> Non
         preview = context(files).preview()
         assert len(str(preview).splitlines()) < 80
         assert len(preview._repr_html_()) < 80_000
+
+
+@pytest.mark.parametrize("path", [None, 5, b"app.py"])
+def test_why_of_what_is_no_path_is_refused(path) -> None:
+    with pytest.raises(UsageError, match="is no path in the context"):
+        context({"app.py": ""}).preview().why(path)

@@ -9,7 +9,7 @@ import lzma
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +81,22 @@ def test_archives_are_sent_as_they_are_but_for_zstd(packing: str, tmp_path: Path
     assert sent(lambda: iter(pieces)) == expected
     with path.open("rb") as file:
         assert sent(file) == expected
+
+
+def test_what_is_there_of_an_archive_is_sent_before_its_source_is_asked_for_more() -> None:
+    given: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        for at in range(0, len(TAR), 512):
+            given.append(at)
+            yield TAR[at : at + 512]
+
+    where = context(pieces()).where
+    assert isinstance(where, Tar)
+    sending = where()
+    for n_pieces in range(1, 5):
+        next(sending)
+        assert len(given) == n_pieces
 
 
 def test_zstd_of_several_frames_is_unpacked_whole() -> None:

@@ -165,6 +165,10 @@ BAD: list[tuple[object, str, str]] = [
     ({"/a": ""}, "'/a' cannot be the path", "relative"),
     ({"a/../b": ""}, "cannot be the path", ""),
     ({"a": "", "a/b": ""}, "a file and a directory at once", ""),
+    ({"a\0b": ""}, "cannot be the path", ""),
+    ({"a\ud800": ""}, "cannot be the path", ""),
+    ({"a": "\udc80"}, "'a' in the context: The content of a file cannot be written", "bytes"),
+    ("https://host/\ud800.git", "cannot be written as UTF-8", ""),
     ("docker-image://Not A Ref", "names no image", ""),
     ("docker-image://", "names no image", ""),
     ("oci-layout://", "", ""),
@@ -190,6 +194,29 @@ def test_a_path_that_is_nearly_right_is_named(tmp_path: Path) -> None:
     with pytest.raises(ContextError) as caught:
         context(tmp_path / "zzz")
     assert str(Path.cwd()) in caught.value.hint
+
+
+def test_the_home_of_nobody_is_a_path_like_any_other(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ContextError, match="does not exist"):
+        context("~no-such-user-of-depotlab/app")
+    (tmp_path / "~no-such-user-of-depotlab").mkdir()
+    assert context("~no-such-user-of-depotlab").kind == "directory"
+
+
+def test_what_is_refused_is_not_quoted_whole() -> None:
+    with pytest.raises(UsageError) as caught:
+        context([b"x" * 100_000])  # type: ignore[arg-type]
+    assert len(caught.value.message) < 300
+
+
+def test_a_file_that_cannot_be_read_from_is_refused_where_it_is_given(tmp_path: Path) -> None:
+    closed = io.BytesIO(TAR)
+    closed.close()
+    with pytest.raises(UsageError, match="it is closed"):
+        context(closed)
+    with (tmp_path / "x").open("wb") as writing, pytest.raises(UsageError, match="writing only"):
+        context(writing)  # type: ignore[arg-type]
 
 
 def test_what_is_neither_a_directory_nor_a_file_is_refused(tmp_path: Path) -> None:
@@ -224,6 +251,7 @@ def test_a_directory_that_is_no_layout_and_a_tag_that_is_not_there(
         ({"exclude": ["a["]}, "malformed"),
         ({"exclude": ["!"]}, "malformed"),
         ({"include": ["[]"]}, "malformed"),
+        ({"exclude": ["\ud800"]}, "malformed"),
         ({"ignore_file": "not-there"}, "cannot be read"),
     ],
 )
@@ -247,7 +275,8 @@ def test_a_malformed_ignore_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "mode"), [(1, 0o644), ("x", 755), ("x", -1), ("x", True), ("x", "755")]
+    ("content", "mode"),
+    [(1, 0o644), ("\ud800", 0o644), ("x", 755), ("x", -1), ("x", True), ("x", "755")],
 )
 def test_files_that_cannot_be_are_refused(content: object, mode: object) -> None:
     with pytest.raises(UsageError):

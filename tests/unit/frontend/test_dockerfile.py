@@ -246,3 +246,24 @@ def test_a_build_is_a_value(context):
     assert dockerfile(context, args={"A": "1"}) == dockerfile(str(context), args={"A": "1"})
     with pytest.raises(AttributeError):
         dockerfile(context).target = "x"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"text": "FROM busybox\nRUN echo \ud800"},
+        {"text": "FROM busybox", "args": {"TOKEN": "planted\ud800"}},
+        {"text": "FROM busybox", "labels": {"a": "planted\ud800"}},
+        {"text": "FROM busybox", "target": "\ud800"},
+    ],
+)
+def test_what_cannot_be_written_as_utf_8_is_refused_and_not_shown(arguments) -> None:
+    with pytest.raises(UsageError, match="cannot be written as UTF-8") as caught:
+        dockerfile(**arguments)
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["assets=dir", ["assets=dir"]])
+def test_contexts_that_are_no_mapping_are_refused(given) -> None:
+    with pytest.raises(UsageError, match=r"contexts= is (str|list), not a mapping"):
+        dockerfile(text="FROM busybox", contexts=given)

@@ -246,3 +246,13 @@ def test_a_hidden_text_of_several_lines_moves_no_line() -> None:
     place = next(iter(definition.locations.values()))
     assert place.text.splitlines()[place.line - 1].startswith("state = ")
     assert "bbbb" not in place.text
+
+
+@pytest.mark.parametrize("planted", ["planted\0secret", "planted\udcffsecret"])
+def test_a_hidden_text_may_hold_anything_and_is_in_no_error(planted: str) -> None:
+    state = llb.image("x").run("y")
+    assert state.marshal("linux/amd64", source="calls", hide=[planted]).to_bytes()
+    for wrong in (planted, [planted, 5], [b"planted"]):
+        with pytest.raises(GraphError, match="hide=") as caught:
+            state.marshal("linux/amd64", hide=wrong)  # type: ignore[arg-type]
+        assert "planted" not in caught.value.message
