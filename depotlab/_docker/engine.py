@@ -103,9 +103,17 @@ class DockerEngine:
         self.host = host
         self._timeout_s = timeout_s
         self._api = ""
+        self._running: set[EngineConnection] = set()
+        self._aborted = False
 
     def __repr__(self) -> str:
         return f"<DockerEngine at {self.host}>"
+
+    def abort(self) -> None:
+        """Let the calls that run fail now, with LinkError, and all later ones; from another thread."""
+        self._aborted = True
+        for connection in tuple(self._running):
+            connection.break_off()
 
     def version(self) -> EngineVersion:
         """Ask the engine who it is.
@@ -288,9 +296,12 @@ class DockerEngine:
         limited: bool = True,
     ) -> Iterator[http.client.HTTPResponse]:
         connection = EngineConnection(self.host, timeout_s=self._timeout_s)
+        self._running.add(connection)
         try:
             try:
                 connection.connect()
+                if self._aborted:
+                    raise ConnectionAbortedError("it was given up")
                 if not limited:
                     connection.sock.settimeout(None)
                 answer = _send(connection, method, path, body, headers or {})
@@ -300,6 +311,7 @@ class DockerEngine:
             except (OSError, http.client.HTTPException) as error:
                 raise connection.explained(error) from error
         finally:
+            self._running.discard(connection)
             connection.end()
 
     def _refused(self, status: int, data: bytes) -> DaemonError:

@@ -83,6 +83,7 @@ def plan_for_engine(
     attestations: bool = False,
     cache_exports: Sequence[str] = (),
     cache_imports: Sequence[str] = (),
+    loads_elsewhere: bool = False,
 ) -> EnginePlan[O]:
     """Fit a build to what an engine can do.
 
@@ -93,6 +94,7 @@ def plan_for_engine(
         attestations: Whether provenance or an SBOM was asked for.
         cache_exports: Types of the caches to write, such as `inline`.
         cache_imports: Types of the caches to read.
+        loads_elsewhere: Whether the image is to be loaded into another engine.
 
     Raises:
         UsageError: The engine cannot do it; the hint says what to do instead.
@@ -106,6 +108,11 @@ def plan_for_engine(
         raise _cannot("keep an image for several platforms")
     if attestations:
         raise _cannot("keep provenance or an SBOM")
+    if loads_elsewhere:
+        raise _cannot(
+            "send an image to another engine",
+            f"push it to a registry that both reach; or {_TURN_ON}",
+        )
     for kind in cache_exports:
         if kind != "inline":
             raise _cannot(f"write a cache of type {kind!r}", "use cache.inline(); or " + _TURN_ON)

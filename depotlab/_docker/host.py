@@ -236,6 +236,12 @@ def _host(given: str, origin: str, tls: DockerTls | None) -> DockerHost:
     scheme, separator, rest = given.partition("://")
     if not separator:
         scheme, rest = "tcp", given
+    if scheme not in ("unix", "ssh") and "@" in rest.partition("/")[0]:
+        # Not shown: what is before the @ may be a password.
+        raise UsageError(
+            f"The address of a Docker Engine, from {origin}, has no user and no password.",
+            hint="write tcp://host:2376, with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
+        )
     if scheme == "unix":
         path = rest or DEFAULT_SOCKET
         if path.startswith("/"):

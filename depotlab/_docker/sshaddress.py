@@ -51,6 +51,7 @@ class SshAddress:
             port = rest.removeprefix(":")
         else:
             host, _, port = place.partition(":")
+        path = unquote(url.path)
         wrong = ""
         if url.scheme != "ssh" or not host or host.startswith("-") or (at and not user):
             wrong = "it needs a host"
@@ -58,12 +59,13 @@ class SshAddress:
             wrong = "its port is no number"
         elif url.query or url.fragment:
             wrong = "nothing may follow the path"
+        elif not (host + unquote(user) + path).isprintable():
+            wrong = "it has a character that cannot be shown"
         if wrong:
             raise UsageError(
                 f"{address!r} is not an address for ssh: {wrong}.",
                 hint="write ssh://user@host, ssh://user@host:2222 or ssh://host/remote/socket",
             )
-        path = unquote(url.path)
         return cls(host, unquote(user), port, path if path.strip("/") else "")
 
     def argv(self, *remote: str, options: Sequence[str] = ()) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class EngineConnection(http.client.HTTPConnection):
         self._engine_host = host
         self._program: subprocess.Popen[bytes] | None = None
         self._words_fd = -1
+        self._opened: socket.socket | None = None
 
     def connect(self) -> None:
         """Open the connection.
@@ -55,6 +56,14 @@ class EngineConnection(http.client.HTTPConnection):
         except OSError as error:
             self.end()
             raise where.unreachable(error) from error
+        # `http.client` forgets it when an answer ends the connection, while the answer is still being read.
+        self._opened = self.sock
+
+    def break_off(self) -> None:
+        """Let whoever waits for the engine fail now; from another thread. The engine gives up what it did for us."""
+        if self._opened is not None:
+            with contextlib.suppress(OSError):
+                self._opened.shutdown(socket.SHUT_RDWR)
 
     def _start(self, argv: tuple[str, ...]) -> None:
         program = shutil.which(argv[0])

@@ -24,6 +24,7 @@ from depotlab._rpc.bridge import SocketBridge
 from depotlab._rpc.call import Status
 from depotlab._rpc.endpoint import Endpoint
 from depotlab._rpc.failed import RpcFailed
+from depotlab._rpc.forgotten import close_when_forgotten
 from depotlab._rpc.outer import OuterCall
 from depotlab._rpc.outeranswers import OuterAnswers
 from depotlab._rpc.reasons import find_reason
@@ -150,6 +151,8 @@ class Channel:
             self._bridge = SocketBridge(endpoint.dialer, address=endpoint.address)
         self._channel = self._new_channel()
         self._replaced: grpc.aio.Channel | None = None
+        bridges = [self._bridge] if self._bridge is not None else []
+        self._forgotten = close_when_forgotten(self, self._spare, self._spare_for_answers, *bridges)
 
     def _new_channel(self) -> grpc.aio.Channel:
         endpoint = self.endpoint
@@ -242,9 +245,7 @@ class Channel:
         """One request, one answer. Cancelling the task cancels the call on the daemon."""
         metadata = (*metadata, *trace_headers())
         telling = self._begin_telling(method, metadata, request) if tap.open_taps else None
-        call = self._channel.unary_unary(method)(
-            request, metadata=metadata, timeout=timeout_s
-        )
+        call = self._channel.unary_unary(method)(request, metadata=metadata, timeout=timeout_s)
         try:
             answer: bytes = await call
         except grpc.aio.AioRpcError as error:
@@ -342,6 +343,7 @@ class Channel:
 
     async def close(self) -> None:
         """Close at once; running calls end with CANCELLED."""
+        self._forgotten.detach()
         await self._spare.close()
         await self._spare_for_answers.close()
         await self._channel.close()

@@ -7,7 +7,7 @@ from functools import partial
 from depotlab._docker import find_docker
 from depotlab._rpc.addresses import PROGRAM_SCHEMES, dialing_argv
 from depotlab._rpc.docker import docker_endpoint
-from depotlab._rpc.endpoint import TLS, Endpoint
+from depotlab._rpc.endpoint import ADDRESS_HINT, TLS, Endpoint
 from depotlab._rpc.process import ProcessTransport
 from depotlab.errors import UsageError
 
@@ -26,6 +26,15 @@ def endpoint_at(address: str, tls: TLS | None = None) -> Endpoint:
         UsageError: It is no address, or tls= does not go with it.
         Unreachable: `docker://`, and there is no engine on this computer.
     """
+    if not isinstance(address, str):
+        raise UsageError(
+            f"{address!r} is not an address of a BuildKit daemon: it is no text.", hint=ADDRESS_HINT
+        )
+    if tls is not None and not isinstance(tls, TLS):
+        raise UsageError(
+            f"tls= takes a depotlab.TLS, not {type(tls).__name__}.",
+            hint="write tls=TLS.from_dir('certs'), or tls=TLS(ca=..., cert=..., key=...)",
+        )
     scheme, separator, _ = address.partition("://")
     if not separator or scheme not in ("docker", *PROGRAM_SCHEMES):
         return Endpoint(address, tls)

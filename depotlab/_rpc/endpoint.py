@@ -15,6 +15,10 @@ from depotlab.errors import UsageError
 __all__ = ["TLS", "Endpoint", "SessionDialer"]
 
 DEFAULT_ADDRESS = "unix:///run/buildkit/buildkitd.sock"
+ADDRESS_HINT = (
+    "use unix:///path/to/buildkitd.sock, tcp://host:port, docker://, ssh://host, "
+    "docker-container://NAME, podman-container://NAME, nerdctl-container://NAME or kube-pod://POD"
+)
 
 SessionDialer = Callable[[Sequence[tuple[str, str]]], Awaitable[Transport]]
 """Opens a connection that is a session's own, given the session's metadata; the daemon speaks first on it."""
@@ -28,6 +32,10 @@ def _pem(value: bytes | str | Path | None, what: str) -> bytes | None:
         data = value
     elif isinstance(value, str) and "-----BEGIN" in value:
         data = value.encode()
+    elif not isinstance(value, str | Path):
+        raise UsageError(
+            f"TLS({what}=...) is PEM text or the path of a PEM file, not {type(value).__name__}."
+        )
     else:
         try:
             data = Path(value).expanduser().read_bytes()
@@ -142,6 +150,12 @@ class Endpoint:
                 )
             return
         url = urlsplit(self.address)
+        if "@" in url.netloc:
+            # Not shown: what is before the @ may be a password.
+            raise UsageError(
+                f"A {url.scheme}:// address of a BuildKit daemon has no user and no password.",
+                hint="write tcp://host:port, with tls=TLS(...) for a daemon that asks who we are",
+            )
         if url.scheme == "unix":
             if not self.socket_path.startswith("/"):
                 raise UsageError(
@@ -164,8 +178,7 @@ class Endpoint:
         else:
             raise UsageError(
                 f"{self.address!r} is not an address of a BuildKit daemon.",
-                hint="use unix:///path/to/buildkitd.sock, tcp://host:port, docker://, ssh://host, "
-                "docker-container://NAME, podman-container://NAME, nerdctl-container://NAME or kube-pod://POD",
+                hint=ADDRESS_HINT,
             )
 
     @property

@@ -13,6 +13,7 @@ from typing import NamedTuple
 __all__ = [
     "ASSUMED_GATEWAY",
     "ASSUMED_LLB",
+    "FRONTEND",
     "GATEWAY",
     "LLB",
     "OLDEST",
@@ -101,6 +102,18 @@ GATEWAY: Mapping[str, Since] = {
         "0.28.0", "looking up the attestations of an image"
     ),
 }
+
+FRONTEND: Mapping[str, Since] = {
+    "moby.buildkit.frontend.contexts": Since("0.10.0", "contexts= of a Dockerfile"),
+    "frontend.outline": Since("0.11.0", "the outline of a Dockerfile"),
+    "frontend.targets": Since("0.11.0", "the stages of a Dockerfile"),
+    "frontend.lint": Since("0.14.0", "the lint of a Dockerfile"),
+}
+"""What the Dockerfile frontend that a daemon brings can do: only it can say, when it is asked for it.
+
+A `# syntax=` line may name a newer one. Source: the tags of moby/buildkit, `frontend/dockerfile/builder/caps.go`,
+`frontend/subrequests`.
+"""
 
 RELEASE_MARKS: Mapping[str, str] = {
     "0.10.0": "exec.secretenv",

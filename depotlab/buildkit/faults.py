@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from depotlab._proto import rpcstatus_pb2
 from depotlab._rpc import RpcFailed, Status
+from depotlab.buildkit.capstable import FRONTEND, GATEWAY, LLB
 from depotlab.buildkit.failedop import FailedOp, read_failed_op
 from depotlab.buildkit.refusals import disk_full, refused
 from depotlab.errors import (
@@ -117,6 +118,9 @@ _PROCESS = re.compile(
 )
 _SOURCE = re.compile(r"failed to resolve source metadata for (\S+): ")
 _PUSH = re.compile(r"failed to push (\S+): |failed commit on ref|error writing manifest")
+# Source: containerd `plugins/content/local/writer.go`. A registry that a blob is pushed to answers in other words.
+_DAMAGED = re.compile(r"unexpected commit (?:digest|size) \S+, expected \S+")
+_BLOB = re.compile(r'failed commit on ref "[^"]*?(sha\d+:[0-9a-f]+)"')
 _URL_HOST = re.compile(r"https?://([^/\s\"]+)")
 _DENIED = re.compile(
     r"401 Unauthorized|403 Forbidden|denied|insufficient_scope|authorization failed|"
@@ -128,11 +132,24 @@ _NETWORK = re.compile(
     r"server gave HTTP response to HTTPS client|x509:|EOF$|server misbehaving"
 )
 _NO_SESSION = re.compile(r"no active session for \S+: context deadline exceeded")
-# Source: moby/buildkit `util/apicaps/caps.go`.
-_UNKNOWN_CAP = re.compile(r"unknown API capability (\S+)")
+# Source: moby/buildkit `util/apicaps/caps.go`, `solver/errdefs/frontendcap.go`, `solver/errdefs/subrequest.go`.
+_UNKNOWN_CAP = re.compile(
+    r"(?:unknown API capability|unsupported frontend capability|unsupported request) ([\w.]+)"
+)
 # Source: moby/buildkit `source/http/source.go`.
 _DOWNLOAD = re.compile(r'failed to load cache key: Get "([^"]*)": (.*)', re.DOTALL)
-_NOT_THERE = re.compile(r'failed to calculate checksum of ref \S+: "([^"]+)": not found')
+# The second form is that of daemons before 0.9.
+_NOT_THERE = re.compile(
+    r'failed to calculate checksum of ref \S+: "([^"]+)": not found|'
+    r'failed to compute cache key: "([^"]+)" not found: not found'
+)
+# Daemons before 0.9 say in words, and not in details, that it was the frontend that refused.
+_OLD_FRONTEND = re.compile(
+    r"failed to solve with frontend dockerfile\.v0: "
+    r"(?:failed to create LLB definition: |(?=failed to read dockerfile))"
+)
+# What they say of an image has not its name; that of the step has.
+_METADATA = "[internal] load metadata for "
 
 
 def from_failure(
@@ -147,7 +164,8 @@ def from_failure(
         step: Name of the step that failed with the same words, when one did.
     """
     details = parse_details(failure.details)
-    text = failure.message.removeprefix("failed to solve: ")
+    text = re.sub(r"^rpc error: code = \w+ desc = ", "", failure.message)
+    text = text.removeprefix("failed to solve: ")
     if failure.status is Status.CANCELLED or text.endswith("context canceled"):
         return BuildCanceled("The build was cancelled.")
     if failure.status is Status.UNAVAILABLE and not failure.details:
@@ -186,18 +204,54 @@ def from_failure(
     if step.startswith("exporting cache"):
         return _cache_error(text, step, common)
     return (
-        _registry_error(text, common)
+        _too_old(text, address, common)
+        or _damaged(text, common)
+        or _registry_error(text, step, common)
         or _dockerfile_error(text, details, common)
         or _other(text, common)
     )
 
 
-def _registry_error(text: str, common: dict[str, Any]) -> DaemonError | None:
+def _damaged(text: str, common: dict[str, Any]) -> DaemonError | None:
+    """A blob that the daemon got from an image, a layout or a cache, and that has another content than its digest."""
+    if _DAMAGED.search(text) is None:
+        return None
+    blob = _BLOB.search(text)
+    return DaemonError(
+        f"The blob {blob[1] if blob else 'of an image'} is damaged: its content is not that of its digest.",
+        hint="make the image, the layout or the cache that it comes from again",
+        **common,
+    )
+
+
+def _too_old(text: str, address: str, common: dict[str, Any]) -> DaemonTooOld | None:
+    """What only the daemon, or the frontend that it brings, could know that it does not have."""
+    unknown = _UNKNOWN_CAP.search(text)
+    if unknown is None:
+        return None
+    since = FRONTEND.get(unknown[1]) or LLB.get(unknown[1]) or GATEWAY.get(unknown[1])
+    places = common["locations"]
+    words = since.words if since else f"the feature {unknown[1]}"
+    release = since.release.removesuffix(".0") if since else ""
+    hint = "update the daemon, or build with the one that depotlab.local() starts"
+    if unknown[1] in FRONTEND:
+        hint += "; a line '# syntax=docker/dockerfile:1' on top of the Dockerfile brings a newer frontend"
+    return DaemonTooOld(
+        f"This build needs {f'BuildKit {release} or newer' if release else 'a newer BuildKit'} for {words}; "
+        f"the daemon at {address} does not know it.",
+        needs=release,
+        features=(words,),
+        hint=hint,
+        location=places[0] if places else None,
+    )
+
+
+def _registry_error(text: str, step: str, common: dict[str, Any]) -> DaemonError | None:
     push = _PUSH.search(text)
     found = _SOURCE.search(text) or push
-    if found is None:
+    if found is None and not step.startswith(_METADATA):
         return None
-    ref = found[1] or ""
+    ref = (found[1] if found else step.removeprefix(_METADATA)) or ""
     url = _URL_HOST.search(text)
     host = url[1] if url else ref.partition("/")[0]
     verb = "push" if push else "pull"
@@ -269,8 +323,10 @@ def _dockerfile_error(
     text: str, details: Details, common: dict[str, Any]
 ) -> DockerfileError | None:
     """What the Dockerfile frontend itself refused; a step that failed carries no frontend detail."""
-    if details.frontend != "dockerfile.v0":
+    old = _OLD_FRONTEND.match(text)
+    if details.frontend != "dockerfile.v0" and old is None:
         return None
+    text = text[old.end() :] if old else text
     hint = ""
     if "could not be found" in text:
         hint = "target= is the name after AS in a FROM line"
@@ -282,17 +338,9 @@ def _dockerfile_error(
 def _other(text: str, common: dict[str, Any]) -> DepotlabError:
     if missing := _NOT_THERE.search(text):
         return DaemonError(
-            f"There is no {missing[1]} where the step copies it from.",
+            f"There is no {missing[1] or missing[2]} where the step copies it from.",
             hint="a build sees only the files of its context that no ignore rule drops, and of its stages",
             **common,
-        )
-    if unknown := _UNKNOWN_CAP.search(text):
-        places = common["locations"]
-        return DaemonTooOld(
-            f"The daemon is too old for this build: it does not know {unknown[1]!r}.",
-            features=(unknown[1],),
-            hint="update the daemon, or build with the one that depotlab.local() starts",
-            location=places[0] if places else None,
         )
     if (got := _DOWNLOAD.search(text)) and _NETWORK.search(text):
         return DaemonError(

@@ -88,7 +88,15 @@ def spec_needs(spec: SolveSpec) -> list[Need]:
     return [*_needs(spec), *(graph_needs(spec.plan) if spec.plan is not None else ())]
 
 
+# Options of the Dockerfile frontend that it took no notice of before its graphs could have them.
+_FRONTEND_NEEDS = (
+    ("ulimit", Need("exec.meta.ulimit", "ulimits=")),
+    ("cgroup-parent", Need("exec.meta.cgroup.parent", "cgroup_parent=")),
+)
+
+
 def _needs(spec: SolveSpec) -> Iterator[Need]:
+    yield from (need for key, need in _FRONTEND_NEEDS if spec.frontend and key in spec.attrs)
     if len(spec.exporters) > 1:
         yield Need("exporter.multiple")
     for output in spec.exporters:

@@ -6,6 +6,7 @@ Debian's engine is 20.10, whose BuildKit is 0.8: this is the test against an old
 import asyncio
 import hashlib
 import json
+import socket
 import tarfile
 import threading
 import time
@@ -28,8 +29,10 @@ from depotlab._rpc import InnerServer, call_once, docker_endpoint, endpoint_at
 from depotlab._session import MemoryTree, Session
 from depotlab.buildkit import daemon_info, list_workers, new_ref
 from depotlab.errors import (
+    BuildCanceled,
     ConnectionLost,
     DaemonError,
+    DaemonTooOld,
     RegistryError,
     StepFailed,
     Unreachable,
@@ -38,6 +41,7 @@ from depotlab.errors import (
 from tests.support.archives import busybox_archive, busybox_layout
 from tests.support.dockerd import run_container
 from tests.support.doors import begin, dockerfile, graph, on
+from tests.support.fakedocker import fake_docker
 from tests.support.images import inspect
 from tests.support.registry import private_registry
 from tests.support.solves import graph_spec, run_solve
@@ -242,6 +246,36 @@ def test_an_engine_that_goes_away_in_mid_build_is_a_lost_connection(dockerd):
         on(replace(endpoint, dialer=dial), work)
 
 
+def test_what_an_old_frontend_does_not_know_is_refused_and_not_passed_over(docker_host):
+    """Without a word it would take contexts for images, and build without limits."""
+    contexts = {"busybox": {"greeting": "hi"}}
+    targets = {
+        "0.10 or newer for contexts=": dl.dockerfile(text="FROM busybox\n", contexts=contexts),
+        "0.10 or newer for ulimits=": dl.dockerfile(
+            text="FROM busybox\n", ulimits={"nofile": (64, 64)}
+        ),
+    }
+    with dl.connect("docker://") as client:
+        for words, target in targets.items():
+            with pytest.raises(DaemonTooOld, match=words):
+                client.build(target, progress="quiet")
+        with pytest.raises(DaemonTooOld, match=r"0\.14 or newer for the lint"):
+            client.lint(dl.dockerfile(text="FROM busybox\n"))
+        with pytest.raises(RegistryError, match="localhost:1 could not be reached to pull"):
+            client.build(dl.dockerfile(text="FROM localhost:1/none\n"), progress="quiet")
+
+
+def test_an_image_is_loaded_into_the_engine_by_its_address_but_into_no_other(docker_host, unique):
+    state = llb.image("busybox").run(f"echo {unique}")
+    with dl.connect("docker://") as client:
+        done = client.build(
+            state, tags=f"it/self:{unique}", load=docker_host.address, progress="quiet"
+        )
+        assert "it/self" in repr(done)
+        with pytest.raises(UsageError, match="cannot send an image to another engine"):
+            client.build(state, tags="it/other:1", load="unix:///no/such.sock", progress="quiet")
+
+
 # ---------------------------------------------------------------------------------------- pushes
 
 
@@ -269,6 +303,41 @@ def test_a_registry_that_wants_a_login_gets_it_or_refuses(dockerd, unique):
             dockerd.engine.push(name, RegistryLogin("me", "another-planted"))
         assert "planted" not in str(caught.value)
         assert dockerd.engine.push(name, RegistryLogin("me", "planted-secret"))
+
+
+def test_a_push_of_the_engine_ends_with_the_build_that_is_cancelled(docker_host, unique):
+    with socket.create_server(("127.0.0.1", 0)) as silent, dl.connect("docker://") as client:
+        silent.settimeout(30)
+        name = f"127.0.0.1:{silent.getsockname()[1]}/it/a:{unique}"
+        build = client.submit(llb.image("busybox"), tags=name, push=True, progress="quiet")
+        asking, _ = silent.accept()
+        with asking:
+            build.cancel()
+            with pytest.raises(BuildCanceled):
+                build.result(timeout_s=30)
+            asking.settimeout(30)
+            while asking.recv(1 << 16):
+                pass  # until the engine has closed it: it waits no longer for the registry
+
+
+def test_a_load_ends_with_the_build_that_is_cancelled(engine, tmp_path):
+    read, ended = threading.Event(), threading.Event()
+
+    def answer(handler):
+        handler.read_body()
+        read.set()
+        ended.wait()
+
+    with fake_docker(tmp_path / "s") as silent, dl.connect(engine.address) as client:
+        silent.answers["/images/load"] = answer
+        build = client.submit(llb.image("busybox"), load=silent.address, progress="quiet")
+        assert read.wait(30)
+        build.cancel()
+        with pytest.raises(BuildCanceled):
+            build.result(timeout_s=30)
+        left = [t.name for t in threading.enumerate() if t.name == "depotlab load"]
+        ended.set()
+        assert left == []
 
 
 # ----------------------------------------------------------------------------------------- loads

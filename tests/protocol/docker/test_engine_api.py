@@ -265,3 +265,70 @@ def test_a_missing_ssh_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unreachable, match="'ssh', which is not on the PATH"):
         DockerEngine(DockerHost("ssh://far", "the test")).version()
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["it has all of it", "it takes nothing"])
+def test_a_load_that_is_given_up_ends_at_once(server, engine, reads):
+    """However long the engine says nothing: without a limit it would be waited for."""
+    arrived, ended = threading.Event(), threading.Event()
+
+    def answer(handler):
+        if reads:
+            handler.read_body()
+        arrived.set()
+        ended.wait()
+
+    server.answers["/images/load"] = answer
+    failures = []
+
+    def load():
+        try:
+            engine.load([bytes(1 << 20)] * (1 if reads else 64))
+        except LinkError as error:
+            failures.append(error)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    assert arrived.wait(10)
+    engine.abort()
+    loading.join(10)
+    is_stuck = loading.is_alive()
+    ended.set()
+    loading.join(10)
+    assert not is_stuck
+    assert len(failures) == 1
+    with pytest.raises(LinkError, match="given up"):
+        engine.version()
+
+
+def test_a_push_that_is_given_up_ends_at_once(server, engine):
+    begun, ended = threading.Event(), threading.Event()
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        part = b'{"status": "Preparing"}'
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+        handler.wfile.flush()
+        ended.wait()
+
+    server.answers["/images/me/a/push"] = answer
+    failures = []
+
+    def push():
+        try:
+            engine.push("me/a:1", on_message=lambda _: begun.set())
+        except LinkError as error:
+            failures.append(error)
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    assert begun.wait(10)
+    engine.abort()
+    pushing.join(10)
+    is_stuck = pushing.is_alive()
+    ended.set()
+    pushing.join(10)
+    assert not is_stuck
+    assert len(failures) == 1

@@ -59,6 +59,13 @@ def test_an_everyday_graph_needs_nothing_that_has_to_be_asked_for():
     assert [n.cap for n in needs if not known_from_the_start(n.cap)] == []
 
 
+@pytest.mark.parametrize("attr", ["ulimit", "cgroup-parent"])
+def test_options_that_old_frontends_take_no_notice_of_are_needs(attr):
+    (need,) = spec_needs(SolveSpec("r", frontend="dockerfile.v0", attrs={attr: "x"}))
+    assert LLB[need.cap].release == "0.10.0"
+    assert spec_needs(SolveSpec("r", frontend="dockerfile.v0", attrs={"target": "x"})) == []
+
+
 def test_a_need_names_the_first_step_that_has_it():
     one = llb.scratch().mkfile("/a", b"a")
     merged = llb.merge(one, llb.scratch().mkfile("/b", b"b"))

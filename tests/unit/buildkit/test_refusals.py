@@ -8,7 +8,15 @@ import pytest
 from depotlab._proto import rpcstatus_pb2
 from depotlab._rpc import RpcFailed, Status
 from depotlab.buildkit.faults import from_failure
-from depotlab.errors import ConnectionLost, DaemonError, DaemonTooOld, RegistryError, StepFailed
+from depotlab.errors import (
+    ConnectionLost,
+    DaemonError,
+    DaemonTooOld,
+    DockerfileError,
+    ImageNotFound,
+    RegistryError,
+    StepFailed,
+)
 
 
 def failure(text, *, step="", code=Status.UNKNOWN, details=b""):
@@ -42,6 +50,11 @@ def failure(text, *, step="", code=Status.UNKNOWN, details=b""):
         ('invalid mode "xx"', 'cannot be made: invalid mode "xx"', "'max'"),
         ("invalid provenance SLSA version: xx", "SLSA version: xx", "v0.2"),
         ("unsupported compression type bogus", "compression 'bogus'", "zstd"),
+        (
+            "index annotations not supported for single platform export",
+            "is for the index of the image",
+            "without 'index:'",
+        ),
         (
             'non-bool value specified for push: strconv.ParseBool: parsing "maybe": invalid syntax',
             "An attribute of an output is wrong: non-bool value specified for push",
@@ -131,9 +144,61 @@ def test_a_cache_that_cannot_be_written_elsewhere_names_the_place():
 def test_a_daemon_that_does_not_know_what_is_asked_is_too_old():
     error = failure("failed to load LLB: unknown API capability mergeop")
     assert type(error) is DaemonTooOld
-    assert "does not know 'mergeop'" in error.message
-    assert error.features == ("mergeop",)
+    assert "This build needs BuildKit 0.10 or newer for llb.merge()" in error.message
+    assert (error.needs, error.features) == ("0.10", ("llb.merge()",))
     assert "update" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "release"),
+    [
+        ("unsupported frontend capability moby.buildkit.frontend.contexts", "0.10"),
+        ("failed to solve with frontend dockerfile.v0: unsupported request frontend.lint", "0.14"),
+        ("unsupported request frontend.outline", "0.11"),
+    ],
+)
+def test_a_frontend_that_does_not_know_what_is_asked_is_too_old(words, release):
+    error = failure(f"rpc error: code = Unknown desc = {words}")
+    assert type(error) is DaemonTooOld
+    assert error.needs == release
+    assert f"needs BuildKit {release} or newer" in error.message
+    assert "# syntax=" in error.hint
+
+
+def test_what_nobody_knows_is_too_new_all_the_same():
+    error = failure("unknown API capability some.day")
+    assert type(error) is DaemonTooOld
+    assert (error.needs, error.features) == ("", ("the feature some.day",))
+
+
+def test_an_image_that_an_old_daemon_does_not_find_is_named_by_the_step():
+    def blamed(text):
+        step = "[internal] load metadata for host:1/a:latest"
+        return from_failure(RpcFailed(Status.UNKNOWN, text, b""), address="x", step=step)
+
+    network = blamed(
+        'rpc error: code = Unknown desc = failed to do request: Head "http://host:1/v2/a/manifests/latest": '
+        "dial tcp: connect: connection refused"
+    )
+    assert type(network) is RegistryError
+    assert network.host == "host:1"
+    missing = blamed("host:1/a:latest: not found")
+    assert type(missing) is ImageNotFound
+    assert missing.ref == "host:1/a:latest"
+
+
+def test_a_dockerfile_that_an_old_frontend_refuses_is_a_dockerfile_error():
+    error = failure(
+        "failed to solve with frontend dockerfile.v0: failed to create LLB definition: "
+        "dockerfile parse error line 3: unknown instruction: ECHO"
+    )
+    assert type(error) is DockerfileError
+    assert error.message == "Dockerfile parse error line 3: unknown instruction: ECHO"
+
+
+def test_a_file_that_an_old_daemon_does_not_find_is_named():
+    error = failure('failed to compute cache key: "/nothere" not found: not found')
+    assert error.message == "There is no /nothere where the step copies it from."
 
 
 def test_a_download_that_did_not_come_says_from_where():

@@ -48,6 +48,15 @@ def test_the_containerd_store_pushes_by_itself():
     assert plan.pushes == ()
 
 
+def test_the_classic_store_cannot_send_an_image_to_another_engine():
+    with pytest.raises(
+        UsageError, match="classic image store, which cannot send an image"
+    ) as caught:
+        plan_for_engine(CLASSIC, [], loads_elsewhere=True)
+    assert "push it to a registry" in caught.value.hint
+    assert plan_for_engine(CONTAINERD, [], loads_elsewhere=True).outputs == ()
+
+
 @pytest.mark.parametrize("labels", [CLASSIC, CONTAINERD])
 def test_files_go_as_they_are(labels, tmp_path):
     outputs = [export.tar(tmp_path / "a.tar"), export.local(tmp_path / "out")]

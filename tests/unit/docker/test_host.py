@@ -99,6 +99,16 @@ def test_tls_for_docker_host_comes_from_the_certificate_folder(monkeypatch, tmp_
     assert found.tls.verify
 
 
+@pytest.mark.parametrize(
+    "address", ["tcp://me:planted@h:1", "http://me:planted@h/x", "planted@h:1"]
+)
+def test_a_password_in_an_address_is_refused_and_not_shown(address, monkeypatch, config):
+    monkeypatch.setenv("DOCKER_HOST", address)
+    with pytest.raises(UsageError, match="from DOCKER_HOST, has no user and no password") as caught:
+        find_docker()
+    assert "planted" not in str(caught.value)
+
+
 def test_docker_tls_without_verify_trusts_any_engine(monkeypatch, config):
     monkeypatch.setenv("DOCKER_HOST", "tcp://h")
     monkeypatch.setenv("DOCKER_TLS", "1")

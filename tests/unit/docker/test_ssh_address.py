@@ -34,6 +34,8 @@ def test_addresses_are_taken_apart(address, expected):
         "ssh://far#x",
         "ssh://far:x",
         "ssh://-oX",
+        "ssh://far/%00",
+        "ssh://far/a%0ab",
     ],
 )
 def test_what_is_no_address_is_refused(address):

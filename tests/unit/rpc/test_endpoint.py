@@ -1,8 +1,9 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
-from depotlab._rpc import TLS, Endpoint
+from depotlab._rpc import TLS, Endpoint, endpoint_at
 from depotlab.errors import UsageError
 
 PEM = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
@@ -23,6 +24,26 @@ def test_a_bad_address_says_how_to_write_it(address, hint):
     with pytest.raises(UsageError) as caught:
         Endpoint(address)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["tcp://me:planted-secret@h:1", "https://planted-secret@h:1"])
+def test_a_password_in_an_address_is_refused_and_not_shown(address):
+    with pytest.raises(UsageError, match="no user and no password") as caught:
+        Endpoint(address)
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [5, b"unix:///run/x.sock", Path("/run/x.sock")])
+def test_an_address_is_text(address):
+    with pytest.raises(UsageError, match="it is no text"):
+        endpoint_at(address)
+
+
+@pytest.mark.parametrize("tls", ["certs", {"ca": PEM}])
+def test_certificates_come_in_a_tls(tls):
+    with pytest.raises(UsageError, match="takes a depotlab") as caught:
+        endpoint_at("tcp://h:1", tls)
+    assert "from_dir" in caught.value.hint
 
 
 def test_addresses_are_taken_apart():
@@ -50,6 +71,7 @@ def test_tls_never_shows_a_key():
         pytest.param({"cert": PEM}, "given together", id="a certificate without its key"),
         pytest.param({"ca": b"\x30\x82"}, "not PEM", id="DER"),
         pytest.param({"ca": "/no/such/file.pem"}, "cannot be read", id="a missing file"),
+        pytest.param({"ca": 5}, "not int", id="a number"),
     ],
 )
 def test_wrong_certificates_are_refused_when_they_are_given(arguments, words):
