@@ -116,7 +116,8 @@ class Client(AwaitingLooks):
     """A connection to one builder. Made by `connect`, `depot` or `local` of this module.
 
     It can be shared between event loops and used for many builds, one after another or at the same time. Close it,
-    or use it in an `async with` block; the process's exit closes it too.
+    or use it in an `async with` block; the process's exit closes it too, and one that nobody holds any more is
+    closed for you.
     """
 
     def __init__(self, opened: Opened) -> None:

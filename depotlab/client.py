@@ -109,7 +109,7 @@ class Client(BlockingLooks):
     """A connection to one builder. Made by `depotlab.connect`, `depotlab.depot` or `depotlab.local`.
 
     It can be shared between threads and used for many builds, one after another or at the same time. Close it,
-    or use it in a `with` block; the process's exit closes it too.
+    or use it in a `with` block; the process's exit closes it too, and one that nobody holds any more is closed for you.
     """
 
     def __init__(self, opened: Opened) -> None:

@@ -202,8 +202,7 @@ class ContentStores:
         finally:
             del self._writings[key]
             if writing.ingest is not None:
-                # A thread may be in the middle of a write, which `abort` waits for.
-                await asyncio.to_thread(writing.ingest.abort)
+                await _give_up(writing.ingest)
 
     async def _step(
         self,
@@ -313,6 +312,20 @@ class ContentStores:
         if layout.read_only:
             raise RpcFault(Status.PERMISSION_DENIED, f"store {store_id} is read only")
         return store_id, layout
+
+
+async def _give_up(ingest: Ingest) -> None:
+    """Remove what was written, unless it was committed.
+
+    A thread may be in the middle of a write, which `abort` waits for. Meanwhile the call may be cancelled once more, by
+    the end of the session after that of the call: what has not begun in its thread would then never begin.
+    """
+    aborting = asyncio.ensure_future(asyncio.to_thread(ingest.abort))
+    try:
+        await asyncio.shield(aborting)
+    except asyncio.CancelledError:
+        await asyncio.wait([aborting])
+        raise
 
 
 def _have(layout: Layout, digest: str) -> bool:

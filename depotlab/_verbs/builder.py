@@ -39,7 +39,7 @@ from depotlab.buildkit import (
     DiskUsage,
     Pruned,
     SolveSpec,
-    Worker,
+    Workers,
     daemon_info,
     disk_usage,
     list_workers,
@@ -157,7 +157,7 @@ class Builder:
         self._keeps_history = keeps_history
         self._channel: Channel | None = None
         self._dead: list[Channel] = []  # other builds may still be finding out
-        self._workers: tuple[Worker, ...] = ()
+        self._workers: Workers | None = None
         self.before_close: list[BeforeClose] = []
         self.before_prune: list[BeforeClose] = []
         self.on_session: list[OnSession] = []
@@ -217,7 +217,7 @@ class Builder:
         """Ask for the version."""
         return await daemon_info(await self.connect())
 
-    async def workers(self) -> tuple[Worker, ...]:
+    async def workers(self) -> Workers:
         """List the workers, the default one first."""
         self._workers = await list_workers(await self.connect())
         return self._workers
@@ -285,7 +285,7 @@ class Builder:
         try:
             solved = await solve_with_retry(self.connect, attempts.make, feed)
             loaded = await attempts.loaded()
-            artifacts, notes = await attempts.served.commit(solved.response)
+            artifacts, notes = await attempts.commit(solved.response)
         except BaseException as error:
             if kept and isinstance(error, StepFailed):
                 remember_failure(error, self, request, kept[0])
@@ -453,7 +453,8 @@ class Builder:
         outputs = request.outputs
         if self.endpoint.docker is None:
             return EnginePlan(outputs)
-        if request.load is True:
+        here = self._loads_into_itself(request)
+        if here:
             outputs = _with_image(outputs, request.load_names)
         workers = self._workers or await self.workers()
         return plan_for_engine(
@@ -463,11 +464,19 @@ class Builder:
             attestations=bool(request.attests),
             cache_exports=[kind for kind, _ in request.cache_exports.entries],
             cache_imports=[kind for kind, _ in request.cache_imports.entries],
+            loads_elsewhere=bool(request.load) and not here,
         )
+
+    def _loads_into_itself(self, request: BuildRequest) -> bool:
+        """Say whether the image is to end in the very Docker Engine that builds it."""
+        docker = self.endpoint.docker
+        if docker is None or not request.load:
+            return False
+        return request.load is True or engine_to_load(request.load).address == docker.address
 
     def _engine_to_load(self, request: BuildRequest) -> Callable[[], Loading] | None:
         """Return what begins to load the image, or None when nothing is to be loaded from here."""
-        if not request.load or (request.load is True and self.endpoint.docker is not None):
+        if not request.load or self._loads_into_itself(request):
             return None
         host = engine_to_load(request.load)
         return lambda: Loading(host, request.load_names)
@@ -479,7 +488,13 @@ class Builder:
         digest = ""
         for name in names:
             login = await asyncio.to_thread(_login, name, auth)
-            digest = await asyncio.to_thread(engine.push, name, login) or digest
+            pushing = asyncio.ensure_future(asyncio.to_thread(engine.push, name, login))
+            try:
+                digest = await asyncio.shield(pushing) or digest
+            except asyncio.CancelledError:
+                engine.abort()
+                await asyncio.gather(pushing, return_exceptions=True)
+                raise
         return digest
 
 
@@ -500,6 +515,12 @@ class _Attempts:
         self._spec = spec
         self._offer = offer
         self._outputs = tuple(outputs)
+        # What comes here first, what is pushed last: the daemon's answer has one digest, that of the last image, and
+        # is asked for what was pushed. What comes here has its own. Source: moby/buildkit issue 4532.
+        self._order = sorted(
+            range(len(outputs)), key=lambda at: (outputs[at].destination is None, outputs[at].push)
+        )
+        self._n_here = sum(output.destination is not None for output in outputs)
         self._auth = auth
         self._load = load
         self._serve = serve
@@ -522,12 +543,22 @@ class _Attempts:
                 "The connection broke while the context was sent, and it can be read only once.",
                 hint="build again with a new stream, or give the archive as a path",
             )
-        outputs = self._outputs
+        outputs = [self._outputs[position] for position in self._order]
         if self._load is not None:
             self._loading.append(self._load())
-            outputs = (*outputs, self._loading[-1].output)
+            outputs.insert(self._n_here, self._loading[-1].output)
         self._made.append(self._serve(self._request, self._offer, outputs, self._auth))
-        return Attempt(replace(self._spec, ref=new_ref(), exporters=outputs), self.served.session)
+        spec = replace(self._spec, ref=new_ref(), exporters=tuple(outputs))
+        return Attempt(spec, self.served.session)
+
+    async def commit(
+        self, response: Mapping[str, str]
+    ) -> tuple[dict[int, Artifact], tuple[Note, ...]]:
+        """Put what arrived in its place; return what outputs became, by their position in the request, and remarks."""
+        artifacts, notes = await self.served.commit(response)
+        # The one after these is what was loaded, which the user did not ask for.
+        mine = {self._order[at]: one for at, one in artifacts.items() if at < self._n_here}
+        return mine, notes
 
     async def loaded(self) -> tuple[str, ...]:
         """Wait until the image is where it was to be loaded."""

@@ -251,6 +251,9 @@ class _Parts:
     # ------------------------------------------------------------------------ further contexts
 
     def add_named(self, name: str, where: Where) -> None:
+        # An older frontend would take no notice of the context, and look for an image of its name. With "+forward"
+        # one that a `# syntax=` line names is asked instead. Source: docker/buildx `build/opt.go`.
+        self.attrs["frontend.caps"] = "moby.buildkit.frontend.contexts+forward"
         key = f"context:{name}"
         match where:
             case Directory() | Files():

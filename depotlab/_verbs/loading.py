@@ -23,6 +23,8 @@ __all__ = ["Loading", "engine_to_load"]
 
 _N_CHUNKS = 8  # of at most 3 MiB, the daemon's largest message
 _POLL_S = 0.1
+_GRACE_S = 1.0
+"""How long a load that is given up may take to end; one that is still connecting ends by itself."""
 
 
 def engine_to_load(load: bool | str) -> DockerHost:
@@ -110,11 +112,13 @@ class Loading:
         self.output: Output = export.docker(cast("BinaryIO", self._pipe), *names)
         # A thread of its own: a load lasts as long as the build, and the pool of the loop is small.
         done: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
+        done.set_running_or_notify_cancel()  # what is cancelled is the build: the thread is told by `abort`
         thread = threading.Thread(
             target=self._load, args=(done,), name="depotlab load", daemon=True
         )
         thread.start()
         self._task = asyncio.wrap_future(done)
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     def _load(self, done: concurrent.futures.Future[list[str]]) -> None:
         try:
@@ -134,11 +138,13 @@ class Loading:
         """
         if not self._task.done():
             await asyncio.to_thread(self._pipe.finish)
-        return tuple(await self._task)
+        return tuple(await asyncio.shield(self._task))
 
     async def abort(self) -> DepotlabError | None:
         """Give up; return the engine's reason when it was the engine that failed."""
         refused = self._task.done()
         self._pipe.abort()
-        (found,) = await asyncio.gather(self._task, return_exceptions=True)
-        return found if refused and isinstance(found, DepotlabError) else None
+        self._engine.abort()
+        await asyncio.wait([self._task], timeout=_GRACE_S)
+        found = self._task.exception() if refused else None
+        return found if isinstance(found, DepotlabError) else None

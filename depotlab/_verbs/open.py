@@ -72,8 +72,8 @@ def open_builder(address: str | None, *, tls: TLS | None, auth: Auth) -> Opened:
         Unreachable: `docker://`, and there is no engine on this computer.
     """
     credentials = check_auth(auth)
-    if address is None:
-        address = os.environ.get("BUILDKIT_HOST") or None
+    configured = os.environ.get("BUILDKIT_HOST", "").strip() if address is None else ""
+    address = address if address is not None else configured or None
     if address is None:
         if tls is not None:
             raise UsageError(
@@ -82,7 +82,12 @@ def open_builder(address: str | None, *, tls: TLS | None, auth: Auth) -> Opened:
         address = next((a for a in _usual_addresses() if _is_socket(a)), None)
     if address is None:
         return _open_docker(credentials) or open_local(auth=auth)
-    endpoint = endpoint_at(address, tls)
+    try:
+        endpoint = endpoint_at(address, tls)
+    except UsageError as error:
+        if not configured:
+            raise
+        raise UsageError(f"BUILDKIT_HOST: {error.message}", hint=error.hint) from error
     where = f"Docker Engine ({endpoint.docker.origin})" if endpoint.docker else ""
     return Opened(Builder(endpoint, credentials, where=where))
 

@@ -135,6 +135,7 @@ class _Pull:
         self._request = request
         self._place = place
         self._steps = Steps(fold)
+        self._engine = DockerEngine(request.engine) if request.engine is not None else None
         where = place.reference
         self._registry = Registry(
             where.domain, where.path, place.credentials, timeout_s=request.timeout_s
@@ -147,6 +148,8 @@ class _Pull:
     def abort(self) -> None:
         """Let `run` fail now; from another thread."""
         self._registry.abort()
+        if self._engine is not None:
+            self._engine.abort()
 
     def run(self) -> Pulled:
         loaded: tuple[str, ...] = ()
@@ -154,9 +157,8 @@ class _Pull:
         try:
             picked = self._pick()
             self._n_layers = len(picked.layers)
-            if self._request.engine is not None:
-                engine = DockerEngine(self._request.engine)
-                loaded = tuple(engine.load(self._archive(picked, for_docker=True)))
+            if self._engine is not None:
+                loaded = tuple(self._engine.load(self._archive(picked, for_docker=True)))
             else:
                 output = self._write(picked)
         except ContextError as error:  # a document of the image, which the registry gave us
@@ -215,9 +217,9 @@ class _Pull:
 
     def _own_platform(self) -> Platform:
         """The platform of the engine that the image goes to, or this computer's."""
-        if self._request.engine is None:
+        if self._engine is None:
             return host_platform().normalized()
-        said = DockerEngine(self._request.engine).json("GET", "/version") or {}
+        said = self._engine.json("GET", "/version") or {}
         words = f"{said.get('Os') or 'linux'}/{said.get('Arch') or host_platform().architecture}"
         return Platform.parse(words).normalized()
 

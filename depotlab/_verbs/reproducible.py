@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,10 @@ __all__ = [
 T = TypeVar("T")
 
 _MISSING = "nothing"
+
+APART_S = 2.0
+"""From the end of one build to the begin of the other. Else `date > file` gives the same in both, when they are
+quick: it tells seconds, and zip archives tell every other one (PKWARE APPNOTE.TXT, 4.4.6)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -137,6 +142,7 @@ def verify_reproducible(
     """
     with _places(host_folder) as (first_path, second_path):
         first = build(first_path)
+        time.sleep(APART_S)
         second = build(second_path)
         difference = compare_archives(first_path, second_path)
     return Reproducibility(difference, first, second, source_date_epoch)
@@ -151,6 +157,7 @@ async def verify_reproducible_async(
     """Do the same as `verify_reproducible` with a coroutine; the comparison runs on a thread."""
     with _places(host_folder) as (first_path, second_path):
         first = await build(first_path)
+        await asyncio.sleep(APART_S)
         second = await build(second_path)
         difference = await asyncio.to_thread(compare_archives, first_path, second_path)
     return Reproducibility(difference, first, second, source_date_epoch)
@@ -164,7 +171,7 @@ def _places(host_folder: Path | None) -> Iterator[tuple[Path, Path]]:
         return
     if not host_folder.is_dir():
         raise UsageError(
-            f"host_folder={str(host_folder)!r} is not a directory.",
+            f"keep={str(host_folder)!r} is not a directory.",
             hint="pass one that exists, or leave it out for a temporary one",
         )
     yield host_folder / "first.tar", host_folder / "second.tar"

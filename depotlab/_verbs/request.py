@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from depotlab import export, secret, ssh
 from depotlab._oci import Layout
 from depotlab._session import Credentials
-from depotlab._values import Value
+from depotlab._values import Value, is_unicode
 from depotlab._verbs.graphs import parse_platforms
 from depotlab.buildkit import attestations
 from depotlab.cache import Cache, Exports, Imports, as_exports, as_imports, inline
@@ -311,16 +311,15 @@ def _check_load(load: object) -> None:
 def _outputs(
     output: Outputs, names: tuple[str, ...], *, push: bool, load: bool | str
 ) -> tuple[Output, ...]:
-    if output is None:
-        outputs: tuple[Output, ...] = ()
-    else:
-        outputs = (output,) if isinstance(output, Output) else tuple(output)
-        for item in outputs:
-            if not isinstance(item, Output):
-                raise UsageError(
-                    f"output={item!r} is not an output.",
-                    hint="use depotlab.export, for example export.image('ghcr.io/me/app:dev')",
-                )
+    # Text and paths are mistakes that are told as a whole; neither is a list of outputs.
+    given: object = () if output is None else output
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        given = (given,)
+    outputs: tuple[Output, ...] = ()
+    for item in given:
+        if not isinstance(item, Output):
+            raise UsageError(f"output={item!r} is not an output.", hint=_meant_by(item))
+        outputs += (item,)
     export.destinations(outputs)
     if names and (push or not load):
         return (*outputs, export.image(*names, push=push))
@@ -330,6 +329,15 @@ def _outputs(
             hint="for example tags='ghcr.io/me/app:dev'; with output= say push there",
         )
     return outputs
+
+
+def _meant_by(item: object) -> str:
+    if isinstance(item, str | PathLike) and "=" not in str(item):
+        return (
+            f"for an archive write output=export.tar({str(item)!r}) or export.oci({str(item)!r}), "
+            f"for a directory export.local({str(item)!r})"
+        )
+    return "use depotlab.export, for example export.image('ghcr.io/me/app:dev')"
 
 
 def _check_tag(tag: str) -> None:
@@ -370,7 +378,17 @@ def _title(target: Target, outputs: tuple[Output, ...], names: tuple[str, ...]) 
 def check_auth(auth: Auth) -> dict[str, Credentials]:
     """Turn `{host: (user, password)}` into credentials, without ever showing a password."""
     checked: dict[str, Credentials] = {}
+    if auth is not None and not isinstance(auth, Mapping):
+        raise UsageError(
+            f"auth= is {type(auth).__name__}, not a dictionary of logins by registry.",
+            hint="for example auth={'ghcr.io': ('me', token)}",
+        )
     for host, value in (auth or {}).items():
+        if not isinstance(host, str) or not host:
+            raise UsageError(
+                f"auth= has {host!r} where the name of a registry belongs.",
+                hint="for example auth={'ghcr.io': ('me', token)}",
+            )
         if isinstance(value, Credentials):
             checked[host] = value
         elif (
@@ -381,6 +399,12 @@ def check_auth(auth: Auth) -> dict[str, Credentials]:
             raise UsageError(
                 f"auth={{{host!r}: …}} must be a pair of strings, user and password.",
                 hint="for example auth={'ghcr.io': ('me', token)}",
+            )
+        one = checked[host]
+        if not all(map(is_unicode, (host, one.username, one.secret, one.registry_token))):
+            raise UsageError(
+                f"auth={{{host!r}: …}} has something that cannot be written as UTF-8.",
+                hint="registries take UTF-8 only",
             )
     return checked
 

@@ -33,7 +33,8 @@ class BuildResult(StepViews, Value):
 
     Attributes:
         ref: The name of the build on the daemon.
-        digest: Of the image manifest (or index), `sha256:…`; empty when no image was made.
+        digest: Of the image manifest (or index), `sha256:…`; empty when no image was made. With several outputs it is
+            that of the image that was pushed, and the last one of several that differ; `.outputs` have their own.
         config_digest: Of the image configuration; empty when there is none.
         names: Names that the image was given.
         outputs: What the outputs became that came to this machine, in their order; see `Artifact`.
@@ -170,11 +171,16 @@ class BuildResult(StepViews, Value):
                 None,
                 [
                     verb,
-                    ", ".join([*self.names, *files]) or ("image" if self.digest else "into memory"),
+                    ", ".join([*self.names, *files])
+                    or ("image" if self.digest else self._unnamed()),
                     self.digest,
                 ],
             )
         )
+
+    def _unnamed(self) -> str:
+        in_memory = any(artifact.data is not None for artifact in self.outputs)
+        return "into memory" if in_memory else "into a file object"
 
     def __repr__(self) -> str:
         what = cut(self._headline(), 150)
@@ -366,4 +372,4 @@ def _counted(snapshot: Snapshot) -> str:
 def _logs(snapshot: Snapshot, step: str | None) -> str:
     if step is not None:
         return snapshot.log_text(step)
-    return "\n".join(snapshot.log_text(s.digest) for s in snapshot.steps if s.n_log_lines)
+    return "\n".join(snapshot.log_text(s.digest) for s in snapshot.steps if s.log.n_bytes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from depotlab import export
-from depotlab._oci import Layout, as_descriptor
+from depotlab._oci import Descriptor, Layout, as_descriptor
 from depotlab._session import (
     ContentStores,
     Credentials,
@@ -24,6 +26,7 @@ from depotlab._verbs.request import BuildRequest
 from depotlab.cache import Note
 from depotlab.errors import DepotlabError
 from depotlab.export import Artifact, Output
+from depotlab.llb import parse_reference
 
 __all__ = ["Offer", "Served"]
 
@@ -149,15 +152,31 @@ class Served:
             if isinstance(output.destination, export.ToLayout)
         )
         found = Artifact(path=layout.host_path, metadata=dict(response))
-        written = self._content.last_written.get("export", "")
         if not found.descriptor:
             return
         descriptor = as_descriptor(found.descriptor, where="the daemon's answer")
-        if written and layout.info(descriptor.digest) is None:
-            # The answer has one descriptor, and of several outputs it may be that of another one.
+        # The answer has one of each, and of several outputs it is that of another one.
+        metadata = dict(response)
+        if "*" not in output.names:
+            names = (str(parse_reference(name).tagged()) for name in output.names)
+            metadata["image.name"] = ",".join(names)
+        written = self._content.last_written.get("export", "")
+        if written and written != descriptor.digest:
             descriptor = layout.describe(written)
-        layout.add_to_index(descriptor, names=output.names)
-        artifacts[index] = found
+            metadata |= _told_of(layout, descriptor)
+        artifacts[index] = found = replace(found, metadata=metadata)
+        layout.add_to_index(descriptor, names=found.names)
+
+
+def _told_of(layout: Layout, image: Descriptor) -> dict[str, str]:
+    """Say of an image what the daemon's answer would, had it been the only one."""
+    told = {"mediaType": image.media_type, "digest": image.digest, "size": image.size_bytes}
+    config = layout.document(image).get("config")
+    return {
+        "containerimage.digest": image.digest,
+        "containerimage.descriptor": base64.b64encode(json.dumps(told).encode()).decode(),
+        "containerimage.config.digest": config["digest"] if isinstance(config, dict) else "",
+    }
 
 
 def _export_layout(outputs: Sequence[Output]) -> Layout | None:

@@ -34,6 +34,7 @@ from depotlab.errors import UsageError
 __all__ = ["Pruned", "choose", "prune"]
 
 _KEPT_TYPES = ("internal", "frontend")
+_MOST_S = 9e9  # the daemon takes nanoseconds in 64 bits
 
 
 class Pruned(UsageTable):
@@ -110,9 +111,10 @@ async def prune(
                 f"prune({name}={value!r}) must be a whole number of bytes, 1 or more.",
                 hint="leave it out for no such bound; 10 GB is 10_000_000_000",
             )
-    if keep_for_s is not None and not keep_for_s > 0:
+    is_number = isinstance(keep_for_s, int | float) and not isinstance(keep_for_s, bool)
+    if keep_for_s is not None and not (is_number and 0 < keep_for_s < _MOST_S):
         raise UsageError(
-            f"prune(keep_for_s={keep_for_s!r}) must be above zero.",
+            f"prune(keep_for_s={keep_for_s!r}) must be a number above zero.",
             hint="in seconds: a week is 7 * 86400; leave it out to delete what was used lately too",
         )
     wanted = check_filters(filters, call="prune")

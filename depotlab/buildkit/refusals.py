@@ -98,6 +98,11 @@ _TABLE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "use export.oci(...), or leave out provenance=, sbom= and further platforms",
         ),
         (
+            r"index annotations not supported for single platform export",
+            "An annotation is for the index of the image, and an image of one platform has none.",
+            "write its key without 'index:', or make an index: with several platforms, provenance= or sbom=",
+        ),
+        (
             r"requested (?:\w+ )?feature (\S+)\s.*?has been disabled on the build server(?:: (.*))?",
             "The daemon has {0} switched off{1}.",
             f"build on another daemon; {_ENGINE}",

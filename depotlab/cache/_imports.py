@@ -3,7 +3,8 @@
 A local cache that is not there is left out here, with a remark: the daemon could only ask for blobs in vain. Every
 other import is tried by the daemon when a step first needs it, and its failure is no failure of the build; what
 `buildkit.solve` makes of that is a warning. A storage that can be reached and holds no such cache is no
-failure either: S3, Azure and GitHub Actions then look like an empty cache, and nothing says so.
+failure either: S3, Azure and GitHub Actions then look like an empty cache. When no step comes from any cache, that is
+a warning too.
 
 Source: moby/buildkit `client/solve.go`, `solver/llbsolver/bridge.go`, `cache/remotecache/s3/s3.go`.
 """
@@ -14,7 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from depotlab._oci import Layout
+from depotlab._oci import Descriptor, Layout
 from depotlab._values import Value
 from depotlab.cache._credentials import client_attrs
 from depotlab.cache._exports import local_store
@@ -87,8 +88,11 @@ def _local_digest(cache: Cache, layout: Layout) -> str | Note:
                 there = ", ".join(map(repr, layout.tags())) or "nothing"
                 return _unused(cache, f"there is {there}, and not {cache.tag!r}", hint)
             digest = found.digest
-        if layout.info(digest) is None:
-            return _unused(cache, f"its blob {digest} is not there", "remove the directory")
+        # Of a blob that is missing the daemon learns when it needs it, and may fail the build then.
+        for node in layout.walk(Descriptor(digest, 0)):
+            if not node.present:
+                missing = node.descriptor.digest
+                return _unused(cache, f"its blob {missing} is not there", "remove the directory")
     except DepotlabError as error:
         return _unused(cache, error.message.rstrip("."), error.hint)
     return digest

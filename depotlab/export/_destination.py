@@ -162,7 +162,22 @@ def path_of(call: str, dest: Any) -> Path:
         )
     if not path.strip() or "\0" in path:
         raise UsageError(f"{call}({path!r}) is no path.", hint="for example 'out/app.tar'")
-    return Path(path).expanduser().absolute()
+    host_path = Path(path).expanduser().absolute()
+    try:
+        host_path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return host_path
+    except OSError as error:  # such as a name that is too long
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"{call}() cannot use the path {_shortened(path)!r}: {reason}.",
+            hint="name another place, or look at what is in the way there",
+        ) from error
+    return host_path
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= 100 else f"{path[:99]}…"
 
 
 def layout_directory(call: str, dest: Any) -> ToLayout:

@@ -151,7 +151,8 @@ def oci(
             fails later.
         names: Image names to write into it.
         tar: False makes `dest` a directory with an OCI image layout. It may hold other images already,
-            and blobs that it has are not sent again. One output of a build may do so.
+            and blobs that it has are not sent again. One output of a build may do so. A build that fails lists no
+            image there; blobs that arrived stay, for the next one.
         compression: See `image`; also for the arguments that follow.
         compression_level: 0 to 9 for gzip and estargz, 0 to 22 for zstd.
         force_compression: Compress existing layers anew, so that all are alike.
@@ -292,6 +293,11 @@ def _shared(
                 raise UsageError(
                     f"{call}({argument}) needs OCI media types.", hint="leave oci_mediatypes out"
                 )
+    if annotations is not None and not isinstance(annotations, Mapping):
+        raise UsageError(
+            f"{call}(annotations=…) takes a mapping, not an object of type {type(annotations).__name__}.",
+            hint="for example annotations={'org.opencontainers.image.title': 'app'}",
+        )
     for key, value in (annotations or {}).items():
         for attr in _annotation_attrs(call, key, value):
             attrs[attr] = value

@@ -56,7 +56,7 @@ def destinations(outputs: Sequence[Output]) -> dict[int, Destination]:
     """Return where outputs go that arrive as streams, by their position, which is BuildKit's exporter id.
 
     Raises:
-        UsageError: One lacks a destination, or two have the same.
+        UsageError: One lacks a destination, two have the same, or one would remove the other.
     """
     found: dict[int, Destination] = {}
     taken: list[tuple[object, Output]] = []
@@ -86,6 +86,7 @@ def destinations(outputs: Sequence[Output]) -> dict[int, Destination]:
             "A build can write one OCI layout directory at most.",
             hint="the builder calls each of them 'export'; make the others archives, with tar=True",
         )
+    _check_nested(outputs)
     return found
 
 
@@ -98,6 +99,24 @@ def layout(outputs: Sequence[Output]) -> Path | None:
         if isinstance(output.destination, ToLayout):
             return output.destination.host_path
     return None
+
+
+def _check_nested(outputs: Sequence[Output]) -> None:
+    """Refuse a directory that becomes equal to the result, or appears as a whole, with another output in it."""
+    paths = [_identity(output.destination) if output.destination else None for output in outputs]
+    for outer, outer_path in zip(outputs, paths, strict=True):
+        place = outer.destination
+        if not isinstance(place, ToDirectory) or not isinstance(outer_path, Path):
+            continue
+        if place.mode != "delete" and outer_path.exists():
+            continue
+        for inner, inner_path in zip(outputs, paths, strict=True):
+            if isinstance(inner_path, Path) and outer_path in inner_path.parents:
+                raise UsageError(
+                    f"{inner!r} would be inside of {outer!r} of the same build.",
+                    hint="give each output a destination of its own, or make the outer directory first and leave "
+                    "mode='delete' out",
+                )
 
 
 def _identity(place: Destination) -> object:

@@ -341,7 +341,7 @@ _LOG_LINES = 5
 
 def _logs(snapshot: Snapshot) -> str:
     """Return the last lines of the steps that took longest, each folded."""
-    ran = [step for step in snapshot.of(StepState.RAN) if step.n_log_lines]
+    ran = [step for step in snapshot.of(StepState.RAN) if step.log.n_bytes]
     slow = sorted(ran, key=lambda step: -step.duration_s)[:_LOG_STEPS]
     kept = "".join(
         f'<details><summary style="cursor:pointer;font-size:12px;color:{GREY}">Output of '

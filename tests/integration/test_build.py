@@ -1,6 +1,7 @@
 """Builds on the real engine, and what comes out of its registry as another tool reads it."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -267,3 +268,19 @@ def test_the_answer_is_json_ready(bk, engine):
     assert result.names == (ref, f"{ref}2")
     assert json.dumps(dict(result.response))
     assert inspect(f"{ref}2")[1]["digest"] == result.digest
+
+
+def test_a_secret_may_hold_any_bytes(bk, unique):
+    planted = b"planted\0\xff\n\x80" + unique.encode()
+    step = llb.image("busybox").run(
+        f"sha256sum < /run/secrets/key; : {unique}", mounts=[mount.secret("key")], name="use"
+    )
+    result = bk.build(step, secrets={"key": planted})
+    assert result.logs("use") == f"{hashlib.sha256(planted).hexdigest()}  -"
+
+
+def test_a_log_that_ends_without_a_line_break_is_a_log(bk, unique):
+    step = llb.image("busybox").run(f"printf here; : {unique}", name="say")
+    result = bk.build(step)
+    assert result.logs() == result.logs("say") == "here"
+    assert bk.inspect(result.ref).logs() == "here"

@@ -135,16 +135,20 @@ def test_two_caches_at_once_are_each_what_was_asked_for(engine, fresh: str, tmp_
     assert_taken(tmp_path / "one", second, tmp_path / "two")
 
 
-def test_a_local_cache_with_a_blob_missing_is_blamed(engine, fresh: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["manifest", "config", "layer"])
+def test_a_local_cache_with_a_blob_missing_is_not_used(
+    engine, fresh: str, tmp_path: Path, role: str
+) -> None:
     dockerfile = unique(TWO_STAGES)
     kept = cache.local(tmp_path / "cache", mode="max")
     build(engine.address, dockerfile, cache_to=kept)
     layout = Layout(tmp_path / "cache")
-    config = next(node for node in layout.walk() if node.role == "config")
-    layout.delete_blob(config.descriptor.digest)
+    missing = next(node for node in layout.walk() if node.role == role).descriptor.digest
+    layout.delete_blob(missing)
     second = build(fresh, dockerfile, cache_from=kept)
-    assert config.descriptor.digest in second.problems[0].message
-    assert any("cache of type local" in text for text in second.warnings)
+    (note,) = second.notes
+    assert f"its blob {missing} is not there" in note.message
+    assert second.problems == second.warnings == []
     assert second.state("> /stamp") == "ran"
 
 
@@ -188,6 +192,16 @@ def test_an_inline_cache_is_in_the_image(engine, fresh: str, tmp_path: Path) -> 
     assert_taken(tmp_path / "one", second, tmp_path / "two")
 
 
+def test_an_image_that_holds_no_cache_is_remarked_on(engine, fresh: str) -> None:
+    ref = f"{engine.registry}/caches/without:1"
+    push = export.image(ref, push=True)
+    build(engine.address, unique(TWO_STAGES), outputs=(push,))
+    built = build(fresh, unique(TWO_STAGES), cache_from=cache.registry(ref))
+    assert built.state("> /stamp") == "ran"
+    (warning,) = built.warnings
+    assert warning.startswith(f"No step was taken from the cache {ref}. It was read")
+
+
 def test_a_registry_that_is_not_there_is_remarked_on_and_the_build_goes_on(engine) -> None:
     built = build(
         engine.address, unique(TWO_STAGES), cache_from=cache.registry("localhost:1/no/such:cache")
@@ -229,9 +243,10 @@ def test_an_s3_cache_is_left_and_taken_with_the_keys_of_this_machine(
     first = build(
         engine.address, dockerfile, cache_to=kept, cache_from=kept, image=tmp_path / "one"
     )
-    assert (
-        first.notes == first.warnings == []
-    )  # an S3 cache that is not there looks like an empty one
+    assert first.notes == []
+    # One that is not there looks like an empty one.
+    (warning,) = first.warnings
+    assert warning.startswith("No step was taken from the cache of type s3. It was read")
     keys = bucket.keys()
     assert f"it/manifests/{kept.attrs['name']}" in keys
     assert sum(key.startswith("it/blobs/sha256:") for key in keys) >= 3

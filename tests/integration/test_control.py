@@ -444,6 +444,13 @@ def test_a_dockerfile_is_verified_by_the_public_verb(bk, monkeypatch):
     assert (found.difference.path, found.difference.step.split()[0]) == ("id", "RUN")
 
 
+def test_a_build_that_writes_down_the_time_is_not_reproducible_however_quick_it_is(bk, monkeypatch):
+    monkeypatch.setenv("DEPOTLAB_UI", "off")
+    found = dl.verify_reproducible(dl.dockerfile(text="FROM busybox\nRUN date > /made\n"), bk)
+    assert not found
+    assert found.difference.path == "made"
+
+
 def test_the_cache_is_a_table_by_the_public_verb(bk):
     usage = bk.disk_usage()
     assert usage.total_bytes == sum(row["size_bytes"] for row in usage.rows())

@@ -195,7 +195,7 @@ def test_a_layer_that_was_changed_is_not_taken(engine, base: HandMade) -> None:
     layer = next(node for node in source.layout.walk() if node.role == "layer")
     path = base.blob_path(layer.descriptor.digest)
     path.write_bytes(path.read_bytes()[:-9] + b"tampered!")
-    with pytest.raises(DaemonError):
+    with pytest.raises(DaemonError, match=f"The blob {layer.descriptor.digest} is damaged"):
         build(
             engine.address,
             "FROM base\nCOPY app /app\n",

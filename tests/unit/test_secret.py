@@ -111,7 +111,8 @@ def test_a_variable_that_is_not_set_is_refused_by_name(monkeypatch: pytest.Monke
     ("call", "given"),
     [
         (secret.value, None), (secret.value, 5), (secret.value, ["x"]), (secret.value, "\ud800"),
-        (secret.env, ""), (secret.env, "A=B"), (secret.env, "A\0"), (secret.env, None), (secret.env, b"A"),
+        (secret.env, ""), (secret.env, "A=B"), (secret.env, "A\0"), (secret.env, "\ud800"), (secret.env, None),
+        (secret.env, b"A"),
         (secret.file, ""), (secret.file, None), (secret.file, b"/x"),
         (secret.of, None), (secret.of, 5),
         (secret.check_all, "x"), (secret.check_all, [("a", "b")]), (secret.check_all, {"": "x"}),

@@ -334,6 +334,36 @@ def test_a_cancelled_pull_ends_at_once_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_cancelled_pull_does_not_wait_for_the_engine_that_it_loads_into(tmp_path):
+    read, ended = threading.Event(), threading.Event()
+
+    def answer(handler):
+        handler.read_body()
+        read.set()
+        ended.wait(30)
+
+    async def run():
+        with (
+            fake_docker(tmp_path / "s") as engine,
+            serving_registry(image(*LAYERS), password=PASSWORD) as registry,
+        ):
+            engine.answers["/images/load"] = answer
+            engine.answers["/version"] = lambda handler: handler.reply(b"{}")
+            async with serving({"GetPullInfo": build_of(registry.host)}) as plane:
+                options = {"url": plane.url, "token": TOKEN, "progress": "quiet"}
+                work = aio.pull("b1", load=engine.address, platform="linux/amd64", **options)
+                task = asyncio.create_task(work)
+                assert await asyncio.to_thread(read.wait, 10)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                left = [t.name for t in threading.enumerate() if "pull" in t.name]
+                ended.set()
+                assert left == []
+
+    asyncio.run(run())
+
+
 def test_memory_does_not_grow_with_the_image(tmp_path):
     big = os.urandom(48 << 20)
     has = image(gzip.compress(big, compresslevel=0, mtime=0))

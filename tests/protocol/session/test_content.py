@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -359,6 +360,39 @@ def test_a_write_that_is_cancelled_while_the_disk_is_slow_leaves_nothing(
             await asyncio.to_thread(began.wait, 10)
             stream.serving.cancel()
             asyncio.get_running_loop().call_later(0.05, may_go_on.set)
+            with pytest.raises(asyncio.CancelledError):
+                await stream.serving
+            stream.serving = asyncio.ensure_future(asyncio.sleep(0))
+            saying.cancel()
+
+    asyncio.run(run())
+    assert files(layout) == []
+
+
+def test_a_write_that_is_cancelled_twice_leaves_nothing(layout, peer, monkeypatch) -> None:
+    """By the end of the call and by that of the session, while all threads are busy."""
+    may_go_on = threading.Event()
+    real = os.write
+
+    async def run() -> None:
+        loop, began = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+
+        def write(handle: int, data: bytes) -> int:
+            loop.call_soon_threadsafe(began.set)
+            assert may_go_on.wait(10)
+            return real(handle, data)
+
+        monkeypatch.setattr("depotlab._oci.ingest.os.write", write)
+        async with peer.write() as stream:
+            await stream.say(action=STAT, ref="r")
+            saying = asyncio.create_task(stream.say(action=WRITE, data=b"data"))
+            await began.wait()
+            for _ in range(2):
+                stream.serving.cancel()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            may_go_on.set()
             with pytest.raises(asyncio.CancelledError):
                 await stream.serving
             stream.serving = asyncio.ensure_future(asyncio.sleep(0))

@@ -105,6 +105,13 @@ def test_the_exit_code_is_read_from_the_text_when_details_are_missing():
             "There is no /nofile",
             id="a file that is not in the context",
         ),
+        pytest.param(
+            f'failed to copy: failed commit on ref "layer-{DIGEST}": unexpected commit digest sha256:{"b" * 64}, '
+            f"expected {DIGEST}: failed precondition",
+            DaemonError,
+            f"The blob {DIGEST} is damaged",
+            id="a layer of a layout with another content",
+        ),
         pytest.param("", DaemonError, "gave no reason", id="no text at all"),
     ],
 )

@@ -1,5 +1,7 @@
 """Caches that could not be read or written, as they show in the events of a build."""
 
+import pytest
+
 from depotlab.buildkit.remarks import Remarks
 from depotlab.progress import LogWritten, VertexUpdated, WarningRaised
 
@@ -54,6 +56,7 @@ def test_the_step_that_failed_with_the_words_of_the_build_is_found():
     remarks = Remarks()
     remarks.read([VertexUpdated("sha256:3", "exporting cache to registry", error="401")])
     assert remarks.step_of("401") == "exporting cache to registry"
+    assert remarks.step_of("rpc error: code = Unknown desc = 401") == "exporting cache to registry"
     assert remarks.step_of("402") == ""
 
 
@@ -68,3 +71,38 @@ def test_a_cache_that_may_fail_is_mentioned_when_the_build_has_succeeded():
     (warning,) = remarks.ignored()
     assert warning.vertex == "sha256:3"
     assert warning.short == "The cache was not exported: connection refused"
+
+
+READ = IMPORT._replace(error="")
+BASE = VertexUpdated("sha256:8", "docker-image://busybox", started_ns=1, completed_ns=2)
+MAKE = VertexUpdated("sha256:9", "RUN make", ("sha256:8",), started_ns=3, completed_ns=4)
+
+
+def unhelpful(*events):
+    remarks = Remarks()
+    remarks.read(events)
+    return [warning.short for warning in remarks.unhelpful()]
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        pytest.param([READ, BASE, MAKE], True, id="all steps ran: it had none of them"),
+        pytest.param([READ, BASE._replace(is_cached=True), MAKE], True, id="a base image does not count"),
+        pytest.param([READ, MAKE._replace(is_cached=True)], False, id="a step was cached"),
+        pytest.param([READ, MAKE, MAKE._replace(digest="sha256:a", is_cached=True)], False, id="one of two was"),
+        pytest.param([READ._replace(completed_ns=None), MAKE], False, id="it was not read to its end"),
+        pytest.param([IMPORT, MAKE], False, id="it could not be read, which is told already"),
+        pytest.param([READ, MAKE._replace(completed_ns=None)], False, id="nothing has run"),
+        pytest.param([BASE, MAKE], False, id="there is no cache to read"),
+    ],
+)  # fmt: skip
+def test_a_cache_that_was_read_for_nothing_is_told(events, told):
+    assert bool(unhelpful(*events)) is told
+
+
+def test_caches_that_were_read_for_nothing_are_named_once():
+    other = READ._replace(digest="sha256:2", name="importing cache manifest from s3:12345678901234")
+    assert unhelpful(READ, READ, other, MAKE) == [
+        "No step was taken from the cache r.example/me/cache:1 or the cache of type s3."
+    ]

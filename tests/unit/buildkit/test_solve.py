@@ -118,6 +118,10 @@ class Session:
         self.id = "s1"
         self.handlers = {}
         self.problems = list(problems)
+        self.is_given_up = False
+
+    def give_up(self):
+        self.is_given_up = True
 
     def metadata(self):
         return []
@@ -278,10 +282,11 @@ def test_a_cancelled_build_is_a_cancelled_build():
 
 
 def test_an_interrupted_build_is_cancelled_on_the_daemon():
-    channel = Channel(for_ever, [vertex(name="one"), for_ever])
+    channel, session = Channel(for_ever, [vertex(name="one"), for_ever]), Session()
     with pytest.raises(TimeoutError):
-        build(channel, timeout_s=0.2)
+        build(channel, session=session, timeout_s=0.2)
     assert channel.calls[-1] == "cancelled"
+    assert session.is_given_up
 
 
 def test_a_cache_that_is_not_there_is_a_warning():

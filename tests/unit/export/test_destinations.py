@@ -134,6 +134,37 @@ def test_destinations_are_numbered_as_the_daemon_numbers_exporters(tmp_path):
     assert export.layout(outputs[:2]) is None
 
 
+@pytest.mark.parametrize("make", [export.tar, export.oci, export.local])
+def test_a_path_that_the_system_refuses_is_refused_in_the_line_that_has_it(make, tmp_path):
+    with pytest.raises(UsageError, match="file name too long") as caught:
+        make(tmp_path / ("x" * 300))
+    assert len(caught.value.message) < 250
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match="symbolic links"):
+        make(tmp_path / "loop")
+
+
+def test_a_directory_that_becomes_equal_may_hold_no_other_output(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for inner in (
+        export.tar(out / "x.tar"),
+        export.local(out / "in" / "it"),
+        export.oci(out / "layout", tar=False),
+    ):
+        outer = export.local(out, mode="delete")
+        for pair in ((outer, inner), (inner, outer)):
+            with pytest.raises(UsageError, match="would be inside of"):
+                export.destinations(pair)
+        assert len(export.destinations((export.local(out), export.tar(None), inner))) >= 2
+    export.destinations((export.local(out, mode="delete"), export.tar(tmp_path / "out.tar")))
+
+
+def test_a_directory_that_appears_as_a_whole_may_hold_no_other_output(tmp_path):
+    with pytest.raises(UsageError, match="would be inside of"):
+        export.destinations((export.local(tmp_path / "a" / "b"), export.local(tmp_path / "a")))
+
+
 def test_two_outputs_may_not_go_to_one_place(tmp_path):
     stream = io.BytesIO()
     (tmp_path / "link").symlink_to("x")

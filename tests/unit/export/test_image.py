@@ -98,6 +98,7 @@ def test_options_that_say_no_more_than_the_default_are_left_out():
         (lambda: attrs(source_date_epoch=1.5), "not a time"),
         (lambda: attrs(source_date_epoch=datetime(2020, 1, 1)), "no time zone"),
         (lambda: attrs(annotations={"k": 1}), "strings to strings"),
+        (lambda: attrs(annotations=["k=v"]), "takes a mapping, not an object of type list"),
         (lambda: attrs(annotations={"a key": "v"}), "no key"),
         (lambda: attrs(annotations={"": "v"}), "no key"),
         (lambda: attrs(annotations={"manifests:k": "v"}), "did you mean 'manifest'"),

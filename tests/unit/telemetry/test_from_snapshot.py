@@ -14,7 +14,7 @@ from depotlab.progress import (
     Snapshot,
     VertexUpdated,
 )
-from depotlab.service import _steprows
+from depotlab.service._run import steprows
 from depotlab.telemetry._fromsnapshot import (
     BuildIds,
     build_row,
@@ -192,7 +192,7 @@ def test_a_build_without_a_name_is_known_again() -> None:
     ("error", "cut_off"),
     [
         pytest.param("rpc error: context canceled", True, id="cancelled"),
-        pytest.param(_steprows.NEVER_ENDED, True, id="the service's own words"),
+        pytest.param(steprows.NEVER_ENDED, True, id="the service's own words"),
         pytest.param("exit code: 1", False, id="failed by itself"),
         pytest.param("", False, id="no error"),
     ],

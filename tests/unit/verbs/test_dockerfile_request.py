@@ -213,6 +213,8 @@ def test_every_kind_has_a_value_that_the_frontend_knows(folder: Path, layout: Pa
         "empty": "docker-image://scratch",
     }  # fmt: skip
     assert set(asked.folders) == {"context", "context-dir", "context-mem"}
+    # Or an old frontend would look for images of these names.
+    assert asked.attrs["frontend.caps"] == "moby.buildkit.frontend.contexts+forward"
     assert len(asked.uploads) == 1
     assert set(asked.inputs) == {
         "dockerfile",

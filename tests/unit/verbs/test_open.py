@@ -57,6 +57,21 @@ def test_the_variable_goes_first(tmp_path, monkeypatch, docker):
     assert taken() == ("docker-container://bk", "docker-container://bk")
 
 
+def test_blanks_around_the_variable_are_no_part_of_it(monkeypatch):
+    monkeypatch.setenv("BUILDKIT_HOST", " unix:///run/b.sock\n")
+    assert taken()[0] == "unix:///run/b.sock"
+    monkeypatch.setenv("BUILDKIT_HOST", " ")
+    assert taken() is EMBEDDED
+
+
+def test_a_variable_that_is_no_address_is_named(monkeypatch):
+    monkeypatch.setenv("BUILDKIT_HOST", "garbage")
+    with pytest.raises(UsageError, match="BUILDKIT_HOST: 'garbage' is not an address"):
+        taken()
+    with pytest.raises(UsageError, match=r"^'rubbish' is not an address"):
+        taken("rubbish")
+
+
 def test_a_buildkit_at_the_usual_socket_goes_before_docker(tmp_path, docker):
     listening(tmp_path / "buildkitd.sock")
     assert taken()[0] == f"unix://{tmp_path}/buildkitd.sock"

@@ -7,7 +7,9 @@ import tarfile
 
 import pytest
 
+from depotlab._verbs import reproducible
 from depotlab._verbs.reproducible import (
+    APART_S,
     compare_archives,
     verify_reproducible,
     verify_reproducible_async,
@@ -293,7 +295,25 @@ def test_what_is_no_image_is_refused(tmp_path, image):
 # ------------------------------------------------------------------------------- building twice
 
 
-def test_two_builds_that_agree_are_true(image, tmp_path):
+@pytest.fixture
+def waited(monkeypatch):
+    """What was done, in order: the wait between two builds takes no time here."""
+    done = []
+    monkeypatch.setattr(reproducible.time, "sleep", lambda seconds: done.append(seconds))
+    return done
+
+
+def test_the_second_build_begins_when_the_clock_shows_another_time(image, waited):
+    def build(host_path):
+        waited.append(host_path.name)
+        host_path.write_bytes(image(BASE).read_bytes())
+
+    verify_reproducible(build)
+    assert waited == ["first.tar", APART_S, "second.tar"]
+    assert APART_S >= 2, "zip archives tell every other second"
+
+
+def test_two_builds_that_agree_are_true(image, tmp_path, waited):
     paths = []
 
     def build(host_path):
@@ -339,5 +359,5 @@ def test_a_build_that_fails_leaves_nothing_behind():
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_built(tmp_path):
-    with pytest.raises(UsageError, match="not a directory"):
+    with pytest.raises(UsageError, match=r"^keep=.* is not a directory"):
         verify_reproducible(lambda path: pytest.fail("built"), host_folder=tmp_path / "none")

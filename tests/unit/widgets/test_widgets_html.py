@@ -163,3 +163,16 @@ def test_a_failure_with_a_huge_log_is_clipped_with_a_note() -> None:
     html = final_html(snapshot)
     assert len(html) < 40_000
     assert "earlier lines" in html
+
+
+def test_an_output_that_ends_without_a_line_break_is_kept_in_a_saved_notebook() -> None:
+    snapshot = fold(
+        [
+            BuildStarted(1, "a", "b"),
+            VertexUpdated("a", "RUN printf here", (), 1, 2),
+            LogWritten("a", 1, 1, b"here"),
+            BuildEnded(3, Phase.SUCCEEDED),
+        ],
+        at_ns=5,
+    )
+    assert "Output of RUN printf here" in Reader(final_html(snapshot)).words
