@@ -227,12 +227,20 @@ def _as_source(given: str | os.PathLike[str] | bytes) -> Path | bytes:
 
 def _as_path(call: str, given: str | os.PathLike[str]) -> Path:
     plain = os.fspath(given) if isinstance(given, str | os.PathLike) else None
-    if not isinstance(plain, str) or not plain or "\0" in plain:
+    if not isinstance(plain, str) or not plain or "\0" in plain or not _names_a_file(plain):
         raise UsageError(
             f"{call} takes a path, not {type(given).__name__ if plain is None else repr(plain)}.",
             hint="for example ssh.agent('/run/agent.sock') or ssh.keys('~/.ssh/id_ed25519')",
         )
     return Path(os.path.expanduser(plain)).absolute()  # noqa: PTH111 - this one never raises
+
+
+def _names_a_file(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _load(source: Path | bytes, number: int, passphrase: bytes | None) -> Key:

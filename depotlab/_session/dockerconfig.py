@@ -83,7 +83,10 @@ class DockerConfig:
     def _from_variables(self, key: str) -> Credentials | None:
         username = os.environ.get("REGISTRY_USERNAME", "")
         password = os.environ.get("REGISTRY_PASSWORD", "")
-        if config_key(os.environ.get("REGISTRY_URL", "") or HUB_KEY) != key:
+        named = os.environ.get(
+            "REGISTRY_URL", ""
+        ).strip()  # names of hosts are the same in capitals
+        if config_key(named or HUB_KEY).lower() != key.lower():
             return None
         if username and password:
             return Credentials(username, password)

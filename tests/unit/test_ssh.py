@@ -233,6 +233,8 @@ def test_one_agent_is_the_default_one() -> None:
         lambda: ssh.check_all({"a": "b"}),  # type: ignore[dict-item]
         lambda: ssh.check_all({1: ssh.agent()}),  # type: ignore[dict-item]
         lambda: ssh.check_all({"": ssh.keys(pem("ed25519")), "default": ssh.agent()}),
+        pytest.param(lambda: ssh.agent("\ud800"), id="an agent at what is no path"),
+        pytest.param(lambda: ssh.keys("\ud800"), id="a key at what is no path"),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_to_write_instead(call: Any) -> None:

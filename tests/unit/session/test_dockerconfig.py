@@ -271,3 +271,14 @@ def test_a_configuration_that_cannot_be_read_is_reported(lookup: Lookup) -> None
     (lookup.folder / "config.json").mkdir(parents=True)
     assert lookup.find("a.io") == ANONYMOUS
     assert "could not be read" in lookup.only_problem().message
+
+
+@pytest.mark.parametrize("named", [" ghcr.io ", "GHCR.io", "https://Ghcr.IO/v2/\n"])
+def test_the_registry_of_the_variables_may_have_blanks_and_capitals(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("REGISTRY_USERNAME", "me")
+    monkeypatch.setenv("REGISTRY_PASSWORD", SECRET)
+    monkeypatch.setenv("REGISTRY_URL", named)
+    assert lookup.find("ghcr.io") == Credentials("me", SECRET)
+    assert lookup.find("docker.io") == ANONYMOUS
