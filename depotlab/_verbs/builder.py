@@ -479,7 +479,7 @@ class Builder:
         if not request.load or self._loads_into_itself(request):
             return None
         host = engine_to_load(request.load)
-        return lambda: Loading(host, request.load_names)
+        return lambda: Loading(host, request.load_names, beside=request.outputs)
 
     async def _push(self, names: Iterable[str], auth: Mapping[str, Credentials]) -> str:
         """Push by the engine's own API, as engines with the classic image store do; return the last digest."""

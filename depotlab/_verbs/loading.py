@@ -11,7 +11,7 @@ import concurrent.futures
 import io
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, cast
 
 from depotlab import export
@@ -101,15 +101,25 @@ class Loading:
     Args:
         host: The engine.
         names: For the image; none leaves it with its id.
+        beside: The other outputs of the build. The builder gives layers that it has compressed for one of them to all,
+        XX
 
     Attributes:
         output: To be added to the outputs of the build.
     """
 
-    def __init__(self, host: DockerHost, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, host: DockerHost, names: tuple[str, ...], *, beside: Sequence[Output] = ()
+    ) -> None:
         self._pipe = Pipe()
         self._engine = DockerEngine(host)
-        self.output: Output = export.docker(cast("BinaryIO", self._pipe), *names)
+        zstd_beside = any(output.attrs.get("compression") == "zstd" for output in beside)
+        self.output: Output = export.docker(
+            cast("BinaryIO", self._pipe),
+            *names,
+            compression="gzip" if zstd_beside else None,
+            force_compression=zstd_beside,
+        )
         # A thread of its own: a load lasts as long as the build, and the pool of the loop is small.
         done: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
         done.set_running_or_notify_cancel()  # what is cancelled is the build: the thread is told by `abort`
