@@ -332,6 +332,8 @@ def _outputs(
 
 
 def _meant_by(item: object) -> str:
+    if isinstance(item, str) and item in (*_IMAGE_TYPES, "tar", "local"):
+        return f"use depotlab.export.{item}(...)"
     if isinstance(item, str | PathLike) and "=" not in str(item):
         return (
             f"for an archive write output=export.tar({str(item)!r}) or export.oci({str(item)!r}), "
