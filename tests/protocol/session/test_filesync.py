@@ -232,7 +232,7 @@ def test_others_have_their_turn_while_a_tree_is_sent() -> None:
 
     asyncio.run(run())
     assert len(waits_s) > 50
-    assert max(waits_s) < 2.0
+    assert max(waits_s) < sum(waits_s) / 2
 
 
 class AlwaysOn:
