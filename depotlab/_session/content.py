@@ -32,6 +32,7 @@ from depotlab._oci import BlobInfo, Ingest, Layout, split_digest
 from depotlab._proto import content_pb2
 from depotlab._rpc import Call, Handler, RpcFault, Status, unary
 from depotlab._session.service import Report
+from depotlab._session.uninterrupted import uninterrupted
 from depotlab.errors import DepotlabError, ReferenceInvalid, SessionError
 
 __all__ = ["ContentStores"]
@@ -202,7 +203,9 @@ class ContentStores:
         finally:
             del self._writings[key]
             if writing.ingest is not None:
-                await _give_up(writing.ingest)
+                # A thread may be in the middle of a write, which `abort` waits for; meanwhile the end of the session
+                # may cancel the call again.
+                await uninterrupted(writing.ingest.abort)
 
     async def _step(
         self,
@@ -312,20 +315,6 @@ class ContentStores:
         if layout.read_only:
             raise RpcFault(Status.PERMISSION_DENIED, f"store {store_id} is read only")
         return store_id, layout
-
-
-async def _give_up(ingest: Ingest) -> None:
-    """Remove what was written, unless it was committed.
-
-    A thread may be in the middle of a write, which `abort` waits for. Meanwhile the call may be cancelled once more, by
-    the end of the session after that of the call: what has not begun in its thread would then never begin.
-    """
-    aborting = asyncio.ensure_future(asyncio.to_thread(ingest.abort))
-    try:
-        await asyncio.shield(aborting)
-    except asyncio.CancelledError:
-        await asyncio.wait([aborting])
-        raise
 
 
 def _have(layout: Layout, digest: str) -> bool:

@@ -23,7 +23,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -31,6 +30,7 @@ from depotlab._proto import filesync_pb2
 from depotlab._rpc import Call, Handler, RpcFault, Status, Unwrapper
 from depotlab._session.bytesinks import ByteSink, FileSink, MemorySink, StreamSink
 from depotlab._session.service import Report
+from depotlab._session.uninterrupted import uninterrupted
 from depotlab._transfer import Receiver, SenderFailed, Staging, TreeWriter, encode_error
 from depotlab.errors import DepotlabError, ProtocolError, SessionError
 from depotlab.export import (
@@ -44,8 +44,6 @@ from depotlab.export import (
 )
 
 __all__ = ["FileSend"]
-
-T = TypeVar("T")
 
 _SLOW_TURN_S = 0.05
 _BYTES_PER_TURN = 4 << 20
@@ -95,7 +93,7 @@ class FileSend:
             SessionError: Something could not be put in place; the message says what is.
             ProtocolError: The daemon has not sent an output, or not all of it.
         """
-        return await _uninterrupted(self._commit)
+        return await uninterrupted(self._commit)
 
     async def discard(self, error: BaseException | None = None) -> None:
         """Remove what was received and is not in place; can be called at any time, and twice.
@@ -104,7 +102,7 @@ class FileSend:
             error: Why the build failed. It gets a note for each file object that has got a part of an output,
                 and for what could not be removed.
         """
-        for note in await _uninterrupted(self._discard):
+        for note in await uninterrupted(self._discard):
             if error is not None:
                 error.add_note(note)
 
@@ -200,16 +198,6 @@ class _Turns:
             work()
         self._slow = time.monotonic() - began_s > _SLOW_TURN_S
         await asyncio.sleep(0)
-
-
-async def _uninterrupted(work: Callable[[], T]) -> T:
-    """Run something that blocks in a thread, and wait for it even when the task is cancelled meanwhile."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 # ------------------------------------------------------------------------------------- archives
@@ -440,7 +428,7 @@ class _Reception:
                     self._call.queue(*self._receiver.requests())
             await self._turns.run(self._finish)
         finally:
-            await _uninterrupted(self._close)
+            await uninterrupted(self._close)
 
     async def end(self) -> None:
         """Tell the daemon that we have everything, and wait until it has heard that."""
