@@ -27,6 +27,12 @@ for _name in ("REGISTRY_USERNAME", "REGISTRY_PASSWORD", "REGISTRY_URL"):
     os.environ.pop(_name, None)
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
+
+def pytest_unconfigure() -> None:
+    """Remove it here too: a process that pytest-xdist ends comes to no `atexit`."""
+    shutil.rmtree(_home, ignore_errors=True)
+
+
 # On a busy machine a deadline per example says nothing about the code.
 hypothesis.settings.register_profile("depotlab", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
@@ -37,6 +43,16 @@ LASTING_THREADS = (
 )  # fmt: skip
 """Threads that one process keeps: the portal, grpcio's own poller, executors of event loops; and those of a store of
 contexts, which start when they are needed and which fixtures keep (a test of its own sees them end)."""
+
+
+ROOMY = {Path(__file__).parent / name for name in ("integration", "notebooks", "browser", "typing")}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts daemons, kernels, browsers and compilers has more time: a computer may be slow and busy."""
+    for item in items:
+        if ROOMY & set(item.path.parents) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(600))
 
 
 def unavailable(reason: str) -> None:
@@ -50,7 +66,7 @@ def unavailable(reason: str) -> None:
 def no_leaked_threads(request: pytest.FixtureRequest) -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + 3.0
+    deadline = time.monotonic() + 20.0
     while True:
         leaked = [
             t

@@ -1,11 +1,10 @@
-"""JupyterLab and a browser, once for each file of tests."""
+"""JupyterLab and a browser, once for each process of tests."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
 import math
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,36 +13,34 @@ from typing import Any
 import pytest
 
 from tests.browser.scripted import SETUP
+from tests.conftest import unavailable
 from tests.support import lab as support
 
 _numbers = itertools.count()
 
 
-def _missing() -> str:
+def _need(*modules: str) -> None:
     if support.chromium() is None:
-        return "no Chromium on PATH: install your system's package `chromium`"
-    for name in ("jupyterlab", "ipywidgets", "playwright"):
+        unavailable("no Chromium on PATH: install your system's package `chromium`")
+    for name in modules:
         if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed: pip install 'depotlab[dev]'"
-    return ""
+            unavailable(f"{name} is not installed: pip install 'depotlab[dev]'")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[support.Lab]:
-    reason = _missing()
-    if reason and os.environ.get("CI"):
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
+    _need("jupyterlab", "ipywidgets")
     root: Path = tmp_path_factory.mktemp("notebooks")
-    with support.running_lab(root, tmp_path_factory.mktemp("state")) as running:
+    state: Path = tmp_path_factory.mktemp("state")
+    with support.running_lab(root, state, keeps_pages=True) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser(lab: support.Lab) -> Iterator[Any]:
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
     # playwright's synchronous face drives an event loop on this thread while it is open, so it
-    # is opened for one file of tests and not for the session.
+    # is opened for this folder of tests and not for the session.
+    _need("playwright")
     with support.running_browser() as running:
         yield running
     assert not [t for t in threading.enumerate() if "playwright" in t.name.lower()]

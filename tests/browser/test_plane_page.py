@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,16 +18,6 @@ from tests.support.officialclients import Cli, ClientUnavailable, depot_cli, run
 from tests.support.planeparts import PlaneThread
 
 S = 10**9
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if support.chromium() is None:
-        unavailable("no Chromium on PATH: install your system's package `chromium`")
-    if importlib.util.find_spec("playwright") is None:
-        unavailable("playwright is not installed: pip install 'depotlab[dev]'")
-    with support.running_browser() as running:
-        yield running
 
 
 @pytest.fixture

@@ -52,14 +52,14 @@ def send(address: str, root: Path, dockerfile: str = CHECK, **attrs: str) -> Ses
     return session
 
 
-def test_twenty_thousand_files_arrive_and_are_not_sent_again(engine, tmp_path: Path) -> None:
-    for n in range(200):
+def test_thousands_of_files_arrive_and_are_not_sent_again(engine, tmp_path: Path) -> None:
+    for n in range(50):
         folder = tmp_path / f"d{n % 10}" / f"e{n}"
         folder.mkdir(parents=True)
         for m in range(100):
             (folder / f"{m}.txt").write_bytes(os.urandom(200))
     first = send(engine.address, tmp_path)
-    assert first.moved["context"].n_files == 20_000
+    assert first.moved["context"].n_files == 5_000
     (tmp_path / "d0" / "e0" / "0.txt").write_bytes(os.urandom(200))
     second = send(engine.address, tmp_path)
     # The changed one, and those that were written in the very moment of the first listing.

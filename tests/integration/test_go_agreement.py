@@ -80,9 +80,8 @@ def may_differ(include, exclude, follow, ours, theirs) -> bool:
     return theirs is None and not all(rule.usable for rule in rules)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_patterns_mean_what_they_mean_in_go(go, seed: int) -> None:
-    rng = random.Random(seed)
+def test_random_patterns_mean_what_they_mean_in_go(go) -> None:
+    rng = random.Random(1)
     cases = [treecases.match_case(rng, odd=n % 2 == 1) for n in range(800)]
     answers = go(match=[{key: list(map(to_wire, c[key])) for key in c} for c in cases])["match"]
     different = []
@@ -121,10 +120,9 @@ def differences(go, cases: list[Case]) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_trees_are_listed_as_go_lists_them(go, seed: int, tmp_path: Path) -> None:
+def test_random_trees_are_listed_as_go_lists_them(go, tmp_path: Path) -> None:
     """Every field of every entry, for random trees, filters and follow-paths."""
-    rng = random.Random(seed)
+    rng = random.Random(1)
     cases: list[Case] = []
     for n in range(300):
         root = tmp_path / str(n)
@@ -138,7 +136,7 @@ def test_random_trees_are_listed_as_go_lists_them(go, seed: int, tmp_path: Path)
     assert differences(go, cases) == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_rules_that_are_aimed_at_a_tree_leave_out_what_they_leave_out_in_go(
     go, seed: int, tmp_path: Path
 ) -> None:

@@ -12,21 +12,22 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.support import story
+from tests.support.ports import held_port
 
 REPO = Path(__file__).resolve().parents[2]
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_VIEWPORT = {"width": 1100, "height": 800}
 PATIENCE_S = 180.0
 """How long what must come is waited for. A machine may be slow and busy, and only a failing test waits so long."""
 _BROWSER_ARGS = (
@@ -97,28 +98,39 @@ class Lab:
     token: str
     root: Path
     process: subprocess.Popen[bytes]
+    keeps_pages: bool = False
+    """Whether a page that is closed is kept for the next notebook: to load JupyterLab takes far longer than a test."""
+    _kept: list[tuple[Any, Any]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def page(self, browser: Any, notebook: str, **options: Any) -> LabPage:
-        """Open a notebook of `root` in a fresh page and workspace."""
-        context = browser.new_context(
-            viewport=options.pop("viewport", {"width": 1100, "height": 800}), **options
-        )
+        """Open a notebook of `root` in a workspace of its own, or in the page of one that was closed."""
+        workspace = f"test-{secrets.token_hex(4)}"
+        kept = next((each for each in self._kept if each[0] is browser and not options), None)
+        if kept is not None:
+            self._kept.remove(kept)
+            page = LabPage(self, browser, kept[1], notebook, workspace, is_usual=True)
+            page.open()
+            return page
+        context = browser.new_context(**{"viewport": _VIEWPORT, **options})
         context.set_default_timeout(PATIENCE_S * 1000)
-        page = LabPage(self, context.new_page(), notebook, f"test-{secrets.token_hex(4)}")
+        page = LabPage(self, browser, context.new_page(), notebook, workspace, is_usual=not options)
         page.goto()
         return page
 
+    def keep(self, browser: Any, page: Any) -> None:
+        """Keep a page, in which no notebook is open any more, for the next one."""
+        self._kept.append((browser, page))
+
 
 @contextmanager
-def running_lab(root: Path, state: Path) -> Iterator[Lab]:
+def running_lab(root: Path, state: Path, *, keeps_pages: bool = False) -> Iterator[Lab]:
     """Start JupyterLab on a free loopback port, and stop that very process at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    held = held_port()
+    port = held.getsockname()[1]
     token = secrets.token_hex(16)
     env = dict(os.environ)
     for name in (
@@ -143,7 +155,7 @@ def running_lab(root: Path, state: Path) -> Iterator[Lab]:
     ]
     with (state / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=env, cwd=root, stdout=log, stderr=log)
-        lab = Lab(port, token, root, process)
+        lab = Lab(port, token, root, process, keeps_pages)
         try:
             _wait_for_server(lab, state / "server.log")
             yield lab
@@ -154,6 +166,7 @@ def running_lab(root: Path, state: Path) -> Iterator[Lab]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            held.close()
 
 
 def _wait_for_server(lab: Lab, log: Path, *, timeout_s: float = PATIENCE_S) -> None:
@@ -186,11 +199,15 @@ def running_browser() -> Iterator[Any]:
 class LabPage:
     """One notebook, open in the browser."""
 
-    def __init__(self, lab: Lab, page: Any, notebook: str, workspace: str) -> None:
+    def __init__(
+        self, lab: Lab, browser: Any, page: Any, notebook: str, workspace: str, *, is_usual: bool
+    ) -> None:
         self.lab = lab
         self.page = page
         self.notebook = notebook
+        self._browser = browser
         self._workspace = workspace
+        self._is_usual = is_usual
         self._counts: dict[int, int | None] = {}
 
     def go_on(self, until_s: float = math.inf) -> None:
@@ -202,6 +219,12 @@ class LabPage:
         path = f"{self.lab.url}/lab/workspaces/{self._workspace}/tree/{self.notebook}"
         self.page.goto(f"{path}?token={self.lab.token}&reset")
         self.wait_until(_READY if with_kernel else _LOADED, timeout_s=PATIENCE_S)
+
+    def open(self) -> None:
+        """Open the notebook in a JupyterLab that is loaded already, and wait until it can be used."""
+        self.page.mouse.move(0, 0)
+        self.command("docmanager:open", path=self.notebook)
+        self.wait_until(_READY, timeout_s=PATIENCE_S)
 
     def wait_until(self, script: str, *, timeout_s: float) -> None:
         """Ask again and again until an async function of the page says true."""
@@ -332,7 +355,12 @@ class LabPage:
         return path
 
     def close(self) -> None:
-        self.page.context.close()
+        if not (self.lab.keeps_pages and self._is_usual):
+            self.page.context.close()
+            return
+        # Disposed of, and not closed: that would ask whether to save.
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.dispose()")
+        self.lab.keep(self._browser, self.page)
 
     def _output(self, index: int) -> Any:
         return self.page.locator(".jp-Cell").nth(index).locator(".jp-OutputArea").first

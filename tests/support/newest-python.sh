@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the unit and protocol tests on the newest CPython of this machine, in an environment of its own.
+# install: makes an environment of the newest CPython of this machine; test: runs the unit and protocol tests in it.
 set -eu
 cd "$(dirname "$0")/../.."
 newest=$(
@@ -11,17 +11,27 @@ if sys.version_info >= (3, 11) and platform.python_implementation() == "CPython"
     done | sort | tail -n 1 | cut -d' ' -f2
 )
 version=$("$newest" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-if [ "$version" = "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
-    echo "Newest Python is $version, which the other suites ran on: nothing more to do."
+if [ "$version" = "$("${PYTHON:-python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
+    echo "Newest Python is $version, which the other suites run on: nothing more to do."
     exit 0
 fi
 venv=.venv-$version
-if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
-    echo "Installing the Python packages into $venv ..."
-    "$newest" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --editable '.[all]' pytest pytest-timeout pytest-xdist hypothesis h2 ipykernel pandas pyarrow
-    touch "$venv/.installed"
-fi
-# Python is what differs here; the many random examples were run on the other one.
-echo "Unit and protocol tests on Python $version, with fewer random examples:"
-DEPOTLAB_QUICK=1 "$venv/bin/python" -bb -m pytest --numprocesses=$(($(getconf _NPROCESSORS_ONLN) + 1)) tests/unit tests/protocol
+case "$1" in
+install)
+    if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
+        echo "Installing the Python packages into $venv ..."
+        "$newest" -m venv "$venv"
+        "$venv/bin/python" -m pip install --quiet --editable '.[all]' pytest pytest-timeout pytest-xdist hypothesis h2 ipykernel pandas pyarrow
+        touch "$venv/.installed"
+    fi
+    ;;
+test)
+    # Python is what differs here; the many random examples were run on the other one.
+    echo "Unit and protocol tests on Python $version, with fewer random examples:"
+    DEPOTLAB_QUICK=1 "$venv/bin/python" -bb -m pytest --numprocesses=$(($(getconf _NPROCESSORS_ONLN) + 1)) tests/unit tests/protocol
+    ;;
+*)
+    echo "Say install or test."
+    exit 2
+    ;;
+esac
