@@ -12,10 +12,13 @@ from depotlab.telemetry._schema import TABLES
 __all__ = [
     "Since",
     "build_id_of",
+    "check_offset",
+    "check_parameters",
     "check_word",
     "project_name",
     "row_limit",
     "scope_of",
+    "since_ms_of",
     "tables_text",
 ]
 
@@ -27,10 +30,11 @@ Since = datetime | timedelta | None
 
 def scope_of(project: str | None, since: Since, *, deployment: str | None = None) -> Scope:
     """Return which rows are meant."""
-    return Scope(project, deployment, _since_ms(since))
+    return Scope(project, deployment, since_ms_of(since))
 
 
-def _since_ms(since: Since) -> int | None:
+def since_ms_of(since: Since) -> int | None:
+    """Return an instant as the tables have it."""
     if since is None:
         return None
     if isinstance(since, timedelta):
@@ -74,6 +78,29 @@ def build_id_of(verb: str, build: object) -> str:
             hint="give a build id, a row of .builds(), or the result of a build",
         )
     return found
+
+
+def check_offset(offset: object, *, has_build: bool) -> None:
+    """Refuse what is no place in the log of a build."""
+    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+        raise UsageError(
+            f"logs(offset={offset!r}) is not a whole number from 0.",
+            hint="give the number of the first line",
+        )
+    if offset and not has_build:
+        raise UsageError(
+            f"logs(offset={offset}) is a place in the log of one build, and none was given.",
+            hint="give a build, or since= for the newest lines of all",
+        )
+
+
+def check_parameters(parameters: object) -> None:
+    """Refuse a text in place of a list of values: it would be a list of letters."""
+    if isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence):
+        raise UsageError(
+            f"sql(parameters=…) was given a {type(parameters).__name__}.",
+            hint="give a list with a value for each ?, such as ['shop']",
+        )
 
 
 def check_word(verb: str, name: str, value: object, choices: Sequence[str]) -> None:

@@ -78,7 +78,7 @@ class Backlog:
         n_in_memory: Of these, the ones in memory.
         n_lost: Rows that nothing could keep.
         spooled_bytes: What the spool takes on the disk.
-        is_disk_bad: The disk did not take the last rows.
+        is_disk_bad: The disk did not take the last rows, and some of those that wait are in memory only.
         n_sealed: Batches that nothing is added to any more, ever.
     """
 
@@ -147,7 +147,15 @@ class Backlog:
         self._forget(batch)
         self.spooled_bytes -= batch.file.size_bytes
         self._lose(n_damaged, "their lines in the spool are damaged or gone")
-        batch.file.remove()
+        try:
+            batch.file.remove()
+        except OSError as error:
+            # Should the next writer give it to the sink again, that knows its id.
+            _log.warning("a batch of telemetry that is written stays in the spool: %s", error)
+        waiting = itertools.chain(self._sealed, self._open.values())
+        if self.is_disk_bad and all(one.is_on_disk for one in waiting):
+            # Whoever waits for it puts nothing, and so would never learn that there is room again.
+            self.is_disk_bad = False
         return batch
 
     def leave(self) -> None:

@@ -47,6 +47,8 @@ _AROUND = re.compile(
     r"^Received ClickHouse exception, code: \d+, server response: "
     r"|\s*\(for url [^)]*\)$|\s*\(version [^()]*(?:\([^()]*\))?\)"
 )
+# Why urllib3 gave up; before it stands the whole address of the request, with its parameters.
+_CAUSE = re.compile(r"\(Caused by \w+\([\"']?(?:\w+\([^()]*\): )?(.*?)[\"']?\)\)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(
     r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/|\?", re.DOTALL
@@ -292,15 +294,16 @@ class ClickHouse(Value):
         )
 
     def _said(self, text: str) -> str:
-        text = _AROUND.sub("", text.strip()).strip()
+        cause = _CAUSE.search(text)
+        text = cause[1] if cause else _AROUND.sub("", text.strip()).strip()
         if self._password:
             text = text.replace(self._password, _HIDDEN)
         return text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…"
 
 
 def _split(address: str) -> SplitResult:
-    parts = urlsplit(address if "://" in address else f"http://{address}")
     with contextlib.suppress(ValueError):
+        parts = urlsplit(address if "://" in address else f"http://{address}")
         _ = parts.port
         if (
             parts.scheme in _PORTS
@@ -310,10 +313,13 @@ def _split(address: str) -> SplitResult:
             and not parts.fragment
         ):
             return parts
-    shown = re.sub(r"//[^@/]*@", f"//{_HIDDEN}@", address)
+    scheme, mark, rest = address.rpartition("://")
+    login, at, place = rest.rpartition("@")  # the last one: a password may have anything in it
+    shown = f"{scheme}{mark}{_HIDDEN if login else ''}{at}{place}"
     raise UsageError(
         f"address={shown!r} is no address of a ClickHouse server.",
-        hint="give http://HOST:8123 or https://HOST:8443; the database is given as database=",
+        hint="give http://HOST:8123 or https://HOST:8443; the database as database=, and a password with other signs"
+        " than letters and digits as password=",
     )
 
 

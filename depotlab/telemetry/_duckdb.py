@@ -46,12 +46,43 @@ _EXPIRE_EVERY_S = 86_400.0
 
 
 class _File:
-    """A file that stores of this process share: its connection for writing, and how many have opened it."""
+    """A file that stores of this process share: its connection for writing, how many have opened it, and who uses it.
+
+    DuckDB does not close a connection while a statement runs on one of its cursors, so the last cursor closes it.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.connection: Any = None
         self.n_open = 0
+        self._n_cursors = 0
+
+    @contextlib.contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """Give a cursor of the connection for writing, which is open, and the lock held; the lock is not needed on."""
+        cursor = self.connection.cursor()
+        self._n_cursors += 1
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+            with self.lock:
+                self._n_cursors -= 1
+                self.close_unused()
+
+    def close_unused(self) -> None:
+        """Close the connection when nobody has opened the file, and nobody asks."""
+        with self.lock:
+            if self.n_open == 0 and self._n_cursors == 0:
+                self.drop()
+
+    def drop(self) -> None:
+        """Have no connection any more. One that is broken may have to be left to itself."""
+        with self.lock:
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                with contextlib.suppress(duckdb_module().Error):
+                    connection.close()
 
 
 _files: WeakValueDictionary[Path, _File] = WeakValueDictionary()
@@ -62,10 +93,7 @@ _files_lock = threading.Lock()
 def _close_all() -> None:
     """Close what nobody has closed: DuckDB 2 ends a process with a page of complaints about it otherwise."""
     for file in list(_files.values()):
-        with file.lock:
-            if file.connection is not None:
-                file.connection.close()
-                file.connection = None
+        file.drop()
 
 
 class DuckDB(Value):
@@ -133,9 +161,7 @@ class DuckDB(Value):
                 return
             self._is_open = False
             self._file.n_open -= 1
-            if self._file.n_open == 0 and self._file.connection is not None:
-                self._file.connection.close()
-                self._file.connection = None
+            self._file.close_unused()
 
     def write(self, batch: Batch) -> None:
         """Keep a batch; one that is kept already is left as it is.
@@ -245,13 +271,13 @@ class DuckDB(Value):
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Any]:
         """All of the body happens, or nothing of it."""
-        with self._file.lock:
-            if self._file.connection is None:
-                raise TelemetryError(
-                    f"{self!r} is not open for writing.", hint="call open() before write()"
-                )
-            cursor = self._file.connection.cursor()
-        with contextlib.closing(cursor), duckdb_error(self.path):
+        with contextlib.ExitStack() as stack, duckdb_error(self.path):
+            with self._file.lock:
+                if self._file.connection is None:
+                    raise TelemetryError(
+                        f"{self!r} is not open for writing.", hint="call open() before write()"
+                    )
+                cursor = stack.enter_context(self._file.cursor())
             cursor.execute("BEGIN TRANSACTION")
             try:
                 yield cursor
@@ -267,24 +293,21 @@ class DuckDB(Value):
             cursor.execute("ROLLBACK")
         if isinstance(error, duckdb.FatalException | duckdb.InternalException):
             # DuckDB takes nothing more on it; the next try opens the file anew and reads its log.
-            with self._file.lock:
-                if self._file.connection is not None:
-                    self._file.connection.close()
-                    self._file.connection = None
+            self._file.drop()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Any]:
         with duckdb_error(self.path), contextlib.ExitStack() as stack:
             with self._file.lock:
                 if self._file.connection is not None:
-                    cursor = self._file.connection.cursor()
+                    cursor = stack.enter_context(self._file.cursor())
                 else:
                     # Kept to the end: in one process DuckDB has a file open for reading or for writing, not both.
                     stack.enter_context(self._file.lock)
                     if not self.path.exists():
                         self._prepared().close()
                     cursor = duckdb_module().connect(str(self.path), read_only=True)
-            stack.callback(cursor.close)
+                    stack.callback(cursor.close)
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             yield cursor
 

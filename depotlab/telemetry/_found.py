@@ -198,14 +198,14 @@ class SqlRows(Rows[dict[str, Any]]):
         note: What is to be said below the table.
 
     Attributes:
-        columns: As given.
+        columns: As given; of columns of one name, as a join has them, the second is `name_1`.
     """
 
     def __init__(
         self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, note: str = ""
     ) -> None:
-        super().__init__(dict(zip(columns, row, strict=True)) for row in rows)
-        self.columns = tuple(columns)
+        self.columns = _distinct(columns)
+        super().__init__(dict(zip(self.columns, row, strict=True)) for row in rows)
         self.note = note
 
     def rows(self) -> list[dict[str, Any]]:
@@ -250,14 +250,27 @@ def _html(
     )
 
 
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of which no two are the same, numbered as DuckDB numbers them in a data frame."""
+    found: list[str] = []
+    for name in names:
+        new, number = name, 0
+        while new in found or (number and new in names):
+            number += 1
+            new = f"{name}_{number}"
+        found.append(new)
+    return tuple(found)
+
+
 def _is_number(cell: str) -> bool:
     return not cell or cell[0].isdigit() or (cell[0] == "-" and cell[1:2].isdigit())
 
 
 def _head(name: str) -> str:
+    zone = " (UTC)" if name == "at" or name.endswith("_at") else ""
     for unit in _UNITS:
         name = name.removesuffix(unit)
-    return name.removeprefix("n_").replace("_", " ")
+    return name.removeprefix("n_").replace("_", " ") + zone
 
 
 def _cell(name: str, value: object) -> str:

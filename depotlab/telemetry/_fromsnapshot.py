@@ -38,7 +38,8 @@ class BuildIds:
         workspace_id: Whose project it is; may be empty.
         deployment_id: What the build is for; may be empty.
         attempt: Which try of the build, from 1.
-        hide: Texts that were given as secrets; three dots stand for them in every row.
+        hide: Texts that were given as secrets; three dots stand for each of their lines in every row. Kept as the words
+            to look for, the longest first, since one may begin as another does.
     """
 
     build_id: str
@@ -47,6 +48,12 @@ class BuildIds:
     deployment_id: str = ""
     attempt: int = 1
     hide: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        words = {line.strip() for text in self.hide for line in text.splitlines()}
+        # A text of one or two letters is everywhere; without it nothing could be read any more.
+        words = {word for word in words if len(word) >= _MIN_HIDDEN}
+        object.__setattr__(self, "hide", tuple(sorted(words, key=lambda word: (-len(word), word))))
 
     def __repr__(self) -> str:
         return f"BuildIds({self.build_id!r}, {self.project_id!r}, attempt={self.attempt})"
@@ -137,12 +144,10 @@ def build_row(
 
 
 def cleaned(text: str, hide: Iterable[str] = ()) -> str:
-    """Return a text without secrets: those that are named, logins in addresses, signatures of signed addresses."""
-    for secret in hide:
-        # A text of one or two letters is everywhere; without it nothing could be read any more.
-        for line in secret.splitlines():
-            if len(line) >= _MIN_HIDDEN and line in text:
-                text = text.replace(line, _HIDDEN)
+    """Return a text without the words of `BuildIds.hide`, logins in addresses, signatures of signed addresses."""
+    for word in hide:
+        if word in text:
+            text = text.replace(word, _HIDDEN)
     if "://" not in text:
         return text
     text = _URL_USER.sub(rf"\g<scheme>{_HIDDEN}@", text)

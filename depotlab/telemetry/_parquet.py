@@ -13,12 +13,12 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from depotlab._values import Value
 from depotlab.errors import UsageError
+from depotlab.telemetry._arguments import Since, since_ms_of
 from depotlab.telemetry._duckdb import DuckDB
 from depotlab.telemetry._duckengine import (
     DUCKDB_TYPES,
@@ -29,18 +29,11 @@ from depotlab.telemetry._duckengine import (
     duckdb_module,
 )
 from depotlab.telemetry._schema import TABLES, Table
-from depotlab.telemetry._sink import Answer, Source
+from depotlab.telemetry._sink import Answer, CopiesParquet, Source
 
 __all__ = ["Parquet", "export_parquet"]
 
 _PARTITION = "project_id"
-
-
-@runtime_checkable
-class _CopiesParquet(Protocol):
-    """A source that can write what a query finds to a Parquet file of its own; all of ours can."""
-
-    def copy_parquet(self, sql: str, options: str, host_path: Path) -> None: ...
 
 
 class Parquet(Value):
@@ -103,17 +96,18 @@ class Parquet(Value):
     def _rows_of(self, table: Table) -> str:
         columns = ", ".join(table.names)
         empty = ", ".join(f"NULL::{DUCKDB_TYPES[one.kind]} AS {one.name}" for one in table.columns)
-        parts = self.folder / table.name
-        if next(parts.rglob("*.parquet"), None) is not None:
-            files = _literal(parts / "**" / "*.parquet")
-        elif (self.folder / f"{table.name}.parquet").is_file():
-            files = _literal(self.folder / f"{table.name}.parquet")
-        else:
+        found = sorted((self.folder / table.name).rglob("*.parquet"))
+        whole = self.folder / f"{table.name}.parquet"
+        if not found and whole.is_file():
+            found = [whole]
+        if not found:
             return f"SELECT {empty} WHERE false"
+        # One by one: in a pattern the signs of the folder's own name would count.
+        files = ", ".join(map(_literal, found))
         # By name, and with an empty relation of ours above: files of an earlier version lack what came since.
         return (
             f"SELECT {columns} FROM (SELECT {empty} WHERE false UNION ALL BY NAME "  # noqa: S608 - names of ours
-            f"SELECT * FROM read_parquet({files}, union_by_name = true, hive_types_autocast = false))"
+            f"SELECT * FROM read_parquet([{files}], union_by_name = true, hive_types_autocast = false))"
         )
 
 
@@ -121,7 +115,7 @@ def export_parquet(
     source: Source | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
-    since: datetime | None = None,
+    since: Since = None,
     by_project: bool = False,
 ) -> tuple[Path, ...]:
     """Write all rows as Parquet files, and return what was written: a file for each table, or a folder.
@@ -130,9 +124,9 @@ def export_parquet(
     Spark read them as they are; `telemetry.Parquet(folder)` and `telemetry.open(folder)` ask them.
 
     Args:
-        source: A `DuckDB`, `ClickHouse` or `Parquet`, or the path of a DuckDB file.
+        source: A `DuckDB`, `ClickHouse` or `Parquet`, a `Several` with one of them, or the path of a DuckDB file.
         folder: Made if missing.
-        since: Only rows that are not older, with its time zone.
+        since: Only rows that are not older: an instant with a time zone, or how long ago.
         by_project: A folder for each table with parts by project, so that who asks for one reads only that.
 
     Raises:
@@ -151,30 +145,26 @@ def export_parquet(
     check_duckdb("telemetry.export_parquet()")
     if isinstance(source, str | os.PathLike):
         source = DuckDB(source)
-    if not isinstance(source, _CopiesParquet):
+    if not isinstance(source, CopiesParquet):
         raise UsageError(
             f"source={source!r} is nothing to export from.",
             hint="give a DuckDB, ClickHouse or Parquet, or the path of a DuckDB file",
         )
-    if since is not None and since.tzinfo is None:
-        raise UsageError(
-            f"since={since!r} has no time zone.", hint="say which, as in datetime(..., tzinfo=UTC)"
-        )
+    since_ms = since_ms_of(since)
     target = Path(folder).expanduser().absolute()
     with duckdb_error(target):
         target.mkdir(parents=True, exist_ok=True)
         return tuple(
-            _export(source, table, target, since=since, by_project=by_project)
+            _export(source, table, target, since_ms=since_ms, by_project=by_project)
             for table in TABLES.values()
         )
 
 
 def _export(
-    source: _CopiesParquet, table: Table, folder: Path, *, since: datetime | None, by_project: bool
+    source: CopiesParquet, table: Table, folder: Path, *, since_ms: int | None, by_project: bool
 ) -> Path:
     sql = f"SELECT {', '.join(table.names)} FROM {table.name}"  # noqa: S608 - names of ours
-    if since is not None:
-        since_ms = round(since.astimezone(UTC).timestamp() * 1000)
+    if since_ms is not None:
         sql += f" WHERE greatest({', '.join(table.ages_by)}) >= {since_ms}"
     new = folder / f".{table.name}.new"
     _remove(new)

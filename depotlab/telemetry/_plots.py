@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Plots"]
 
 _MOST_ROWS = 40
+_MANY_BARS = 150
 _STATES = {"ran": BLUE, "cached": TEAL, "canceled": AMBER, "failed": RED}
 _STATUSES = {"succeeded": GREEN, "failed": RED, "canceled": AMBER}
 
@@ -128,8 +129,9 @@ class Plots(Value):
         made = draw.figure(2.8)
         axes = made.subplots()
         draw.styled(axes, title)
-        axes.bar(range(len(found)), [1.0] * len(found), color=GREY, alpha=0.15, width=0.7)
-        axes.bar(range(len(found)), shares, color=TEAL, width=0.7)
+        look = _bar_look(len(found))
+        axes.bar(range(len(found)), [1.0] * len(found), color=GREY, alpha=0.15, **look)
+        axes.bar(range(len(found)), shares, color=TEAL, **look)
         axes.set_ylim(0, 1.02)
         draw.percent_axis(axes.yaxis, "share of the steps")
         axes.grid(visible=False, axis="x")
@@ -164,14 +166,12 @@ class Plots(Value):
             return draw.empty("No build has ended yet.")
         made = draw.figure(4.2)
         upper, lower = made.subplots(2, sharex=True, height_ratios=[3, 1])
-        places = range(len(points))
+        places, look = range(len(points)), _bar_look(len(points))
         draw.styled(upper, "Builds" if by == "build" else "Builds of a day")
         if by == "build":
             _status_bars(upper, points)
         else:
-            upper.bar(
-                places, [p.median_s or 0 for p in points], color=BLUE, width=0.7, label="median"
-            )
+            upper.bar(places, [p.median_s or 0 for p in points], color=BLUE, label="median", **look)
             upper.plot(
                 places,
                 [p.p95_s or 0 for p in points],
@@ -192,10 +192,8 @@ class Plots(Value):
         known = [
             (place, p.cached_share) for place, p in enumerate(points) if p.cached_share is not None
         ]
-        lower.bar(places, [1.0] * len(points), color=GREY, alpha=0.15, width=0.7)
-        lower.bar(
-            [place for place, _ in known], [share for _, share in known], color=TEAL, width=0.7
-        )
+        lower.bar(places, [1.0] * len(points), color=GREY, alpha=0.15, **look)
+        lower.bar([place for place, _ in known], [share for _, share in known], color=TEAL, **look)
         lower.set_ylim(0, 1.02)
         lower.grid(visible=False, axis="x")
         draw.percent_axis(lower.yaxis, "cached")
@@ -286,6 +284,11 @@ def _spans(
             )
 
 
+def _bar_look(n_bars: int) -> dict[str, Any]:
+    """Return how wide bars are. Those narrower than a dot are not moved to whole dots, where some would vanish."""
+    return {"width": 0.7} if n_bars <= _MANY_BARS else {"width": 1.0, "snap": False}
+
+
 def _status_bars(axes: Axes, points: Sequence[TrendPoint]) -> None:
     for status, color in _STATUSES.items():
         mine = [
@@ -296,8 +299,8 @@ def _status_bars(axes: Axes, points: Sequence[TrendPoint]) -> None:
                 [place for place, _ in mine],
                 [took for _, took in mine],
                 color=color,
-                width=0.7,
                 label=status,
+                **_bar_look(len(points)),
             )
 
 
@@ -339,6 +342,7 @@ def _moments(axes: Axes, texts: Sequence[str]) -> None:
     axes.set_xticks(places, [texts[place] for place in places])
     axes.tick_params(axis="x", pad=7)  # the first would touch the lowest number beside it
     axes.set_xlim(-0.6, max(len(texts), 4) - 0.4)
+    axes.set_xlabel("UTC", color=GREY, fontsize=draw.SIZE_PT)
 
 
 def _legend(axes: Axes) -> None:

@@ -113,9 +113,10 @@ def builds(scope: Scope, *, status: str | None, limit: int) -> Query:
     )
 
 
-def has_build(build_id: str) -> Query:
-    """One row if there is anything of this build."""
-    return Query("SELECT build_id FROM builds_v1 WHERE build_id = ? LIMIT 1", (build_id,))
+def has_build(*build_ids: str) -> Query:
+    """One row if there is a build of one of these ids."""
+    places = ", ".join("?" for _ in build_ids)
+    return Query(f"SELECT build_id FROM builds_v1 WHERE build_id IN ({places}) LIMIT 1", build_ids)
 
 
 def steps(build_id: str, *, limit: int) -> Query:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, get_args, runtime_checkable
@@ -26,6 +25,8 @@ from depotlab.telemetry._answers import (
 from depotlab.telemetry._arguments import (
     Since,
     build_id_of,
+    check_offset,
+    check_parameters,
     check_word,
     project_name,
     row_limit,
@@ -99,7 +100,8 @@ class Telemetry(Value):
     """What is known of builds. Made by `telemetry.open`; `service.telemetry` is one too.
 
     Verbs block for one query; from a coroutine call them by `asyncio.to_thread`. What a writer of this process was
-    given is waited for up to five seconds, so that what has just ended is in the answer. Instants are in UTC.
+    given is waited for up to five seconds, a long log of one's own up to a minute, so that what has just ended is in
+    the answer. Instants are in UTC.
 
     Args:
         source: What is asked.
@@ -189,6 +191,7 @@ class Telemetry(Value):
         Raises:
             UsageError: Nothing is known of the build.
         """
+        check_offset(offset, has_build=build is not None)
         build_id = None if build is None else build_id_of("logs", build)
         most = row_limit("logs", limit)
         answer = self._ask(
@@ -350,6 +353,7 @@ class Telemetry(Value):
             >>> t.sql("SELECT status, count(*) AS n FROM builds_v1 GROUP BY status")  # doctest: +SKIP
             <SqlRows 2 rows: status, n>
         """
+        check_parameters(parameters)
         try:
             answer = self._ask(Query(sql, tuple(parameters)))
         except TelemetryError as error:
@@ -385,7 +389,8 @@ class Telemetry(Value):
     ) -> str:
         """Add a build that has ended, well or badly: its steps and what they printed.
 
-        A build that is known already is not added again. Texts that were given to a build as secrets are left out by
+        A build that is known already is not added again; but a snapshot alone does not have the name of a build that
+        succeeded, and is known only as itself. Texts that were given to a build as secrets are left out by
         `recording` only: here nobody knows them.
 
         Args:
@@ -399,6 +404,7 @@ class Telemetry(Value):
 
         Raises:
             UsageError: The build still runs, or the store takes no builds.
+            TelemetryError: The store cannot be asked whether it knows the build.
         """
         snapshot = build if isinstance(build, Snapshot) else getattr(build, "snapshot", None)
         if not isinstance(snapshot, Snapshot):
@@ -411,6 +417,8 @@ class Telemetry(Value):
                 f"add(build=…): {snapshot.target or 'the build'} still runs.",
                 hint="wait for its end: build.result()",
             )
+        if snapshot.phase is Phase.SUCCEEDED and callable(result := getattr(build, "result", None)):
+            build = result()  # what `submit` returned: its result has a name, the other one has not
         ids = BuildIds(
             build_id=id_of(snapshot, ref=str(getattr(build, "ref", ""))),
             project_id=project_name("add", project),
@@ -419,9 +427,11 @@ class Telemetry(Value):
         )
         names: Iterable[str] = getattr(build, "names", ())
         self._connection.writer()  # before the store is asked: one that takes nothing says so
-        if not self._ask(queries.has_build(ids.build_id)).rows:
-            digest = str(getattr(build, "digest", ""))
-            self._connection.put(snapshot, ids, image=", ".join(names), digest=digest)
+        known = self._ask(queries.has_build(ids.build_id, id_of(snapshot))).rows
+        if known:
+            return str(known[0][0])
+        digest = str(getattr(build, "digest", ""))
+        self._connection.put(snapshot, ids, image=", ".join(names), digest=digest)
         return ids.build_id
 
     def flush(self, *, timeout_s: float = 30.0) -> bool:
@@ -432,7 +442,7 @@ class Telemetry(Value):
         self,
         folder: str | os.PathLike[str],
         *,
-        since: datetime | None = None,
+        since: Since = None,
         by_project: bool = False,
     ) -> tuple[Path, ...]:
         """Write all rows as Parquet files, those added so far included; `telemetry.export_parquet` says more.

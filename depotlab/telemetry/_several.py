@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from depotlab._values import Value
-from depotlab.errors import TelemetryError, UsageError
-from depotlab.telemetry._sink import Answer, Batch, Sink, Source
+from depotlab.errors import UsageError
+from depotlab.telemetry._sink import Answer, Batch, CopiesParquet, Sink, Source
 
 __all__ = ["Several"]
 
@@ -51,7 +53,7 @@ class Several(Value):
         return f"Several({', '.join(map(repr, self._sinks))})"
 
     def open(self) -> None:
-        """Open those that are not open yet.
+        """Open those that are not open yet, or have failed since.
 
         Raises:
             TelemetryError: None can be opened. If only some cannot, `write` tries them again.
@@ -76,8 +78,10 @@ class Several(Value):
             if error is None:
                 try:
                     sink.write(batch)
-                except TelemetryError as refused:
+                except Exception as refused:  # noqa: BLE001 - a sink is anybody's code, and the others go on
                     error = refused
+                    # As a writer does: what fails is opened again before the next try.
+                    self._opened.discard(place)
             if error is None:
                 self._have_it.add(place)
             else:
@@ -88,8 +92,9 @@ class Several(Value):
     def close(self) -> None:
         """Close all. Idempotent."""
         self._opened.clear()
-        for sink in self._sinks:
-            sink.close()
+        with contextlib.ExitStack() as stack:  # all of them, also when one raises
+            for sink in reversed(self._sinks):
+                stack.callback(sink.close)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         """Ask the first that answers questions.
@@ -104,12 +109,30 @@ class Several(Value):
             )
         return self._source.query(sql, parameters)
 
-    def _try_open(self, place: int) -> TelemetryError | None:
+    def copy_parquet(self, sql: str, options: str, host_path: Path) -> None:
+        """Have the first that answers questions write what a query finds as Parquet.
+
+        Args:
+            sql: The query.
+            options: Of DuckDB's `COPY`.
+            host_path: A file, or a folder when it is written in parts.
+
+        Raises:
+            UsageError: None answers questions, or that one writes no Parquet.
+            TelemetryError: It cannot be asked or written.
+        """
+        if not isinstance(self._source, CopiesParquet):
+            raise UsageError(
+                f"None of {self!r} can be exported.", hint="add a DuckDB file or a ClickHouse to it"
+            )
+        self._source.copy_parquet(sql, options, host_path)
+
+    def _try_open(self, place: int) -> Exception | None:
         if place in self._opened:
             return None
         try:
             self._sinks[place].open()
-        except TelemetryError as error:
+        except Exception as error:  # noqa: BLE001 - as above
             return error
         self._opened.add(place)
         return None

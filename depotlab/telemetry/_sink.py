@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from depotlab._values import Value, cut, table_html
 from depotlab.telemetry._rows import BuildRow, LogRow, Row, StepRow
 
-__all__ = ["Answer", "Batch", "Sink", "Source"]
+__all__ = ["Answer", "Batch", "CopiesParquet", "Sink", "Source"]
 
 _SHOWN_ROWS = 30
 _SHOWN_LETTERS = 200
@@ -94,4 +95,16 @@ class Source(Protocol):
 
         Raises:
             TelemetryError: The statement is wrong, or the store cannot be reached.
+        """
+
+
+@runtime_checkable
+class CopiesParquet(Protocol):
+    """A source that can write what a query finds to a Parquet file of its own; all of ours can."""
+
+    def copy_parquet(self, sql: str, options: str, host_path: Path) -> None:
+        """Write it.
+
+        Raises:
+            TelemetryError: It cannot be asked or written.
         """

@@ -181,8 +181,12 @@ class Writer(Value):
                 self._backlog.add(some, now_s=self._clock.now_s())
                 self._changed.notify_all()
 
-    def flush(self, timeout_s: float = 30.0) -> bool:
+    def flush(self, timeout_s: float = 30.0, *, once: bool = False) -> bool:
         """Write all that was put so far, without waiting for more; try a sink that is down at once.
+
+        Args:
+            timeout_s: How long to wait.
+            once: Wait no longer when a try fails.
 
         Returns:
             Whether the sink has taken it all by then.
@@ -191,10 +195,15 @@ class Writer(Value):
             self._backlog.seal()
             target = self._backlog.n_sealed
             self._hurry = True
+            n_retries = self._n_retries
             self._changed.notify_all()
-            return self._changed.wait_for(
-                lambda: self._n_delivered >= target or not self._thread.is_alive(), timeout_s
-            ) and (self._n_delivered >= target)
+
+            def is_over() -> bool:
+                is_refused = once and self._n_retries > n_retries
+                return self._n_delivered >= target or is_refused or not self._thread.is_alive()
+
+            self._changed.wait_for(is_over, timeout_s)
+            return self._n_delivered >= target
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Write what there is for at most so long, then end; what is left is in the spool for the next writer.
@@ -328,6 +337,7 @@ class Writer(Value):
                 _log.warning("telemetry is not written, and kept for later: %s", said)
             self._n_retries += 1
             self._last_error = said
+            self._changed.notify_all()
 
     def _pause(self, n_failed: int) -> bool:
         """Wait before the next try; False when the writer ends."""

@@ -35,8 +35,17 @@ def test_a_login_in_the_address_is_used():
 
 @pytest.mark.parametrize(
     "address",
-    ["", "ftp://host", "http://host/path", "http://u:secret@host:port", "http://u:secret@host?x=1"],
-    ids=["nothing", "another protocol", "a path", "no port", "a query"],
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("ftp://host", id="another protocol"),
+        pytest.param("http://host/path", id="a path"),
+        pytest.param("http://u:secret@host:port", id="no port"),
+        pytest.param("http://u:secret@host?x=1", id="a query"),
+        pytest.param("http://u:a/secret@host", id="a password with a slash"),
+        pytest.param("http://u:a[secret@host", id="a password with a bracket"),
+        pytest.param("http://u:a@secret@host/x", id="a password with an at sign"),
+        pytest.param("u:secret@host/x", id="no protocol"),
+    ],
 )
 def test_what_is_no_address_is_refused_without_its_login(address):
     with pytest.raises(UsageError, match="is no address") as caught:
@@ -128,6 +137,7 @@ def test_a_server_that_is_not_there_is_transient(unused_port):
     with pytest.raises(TelemetryError, match="cannot be reached") as caught:
         store.open()
     assert caught.value.is_transient
+    assert caught.value.message.endswith("new connection: [Errno 111] Connection refused")
     assert "hidden-one" not in str(caught.value)
     store.close()
 

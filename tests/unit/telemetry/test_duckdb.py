@@ -121,6 +121,16 @@ def test_readers_go_on_while_rows_are_written(store):
     assert count(store) == 70
 
 
+def test_a_store_that_is_closed_while_it_is_asked_closes_with_the_answer(store):
+    with store._reading() as cursor:
+        cursor.execute("SELECT * FROM range(3)")
+        store.close()
+        assert cursor.fetchall() == [(0,), (1,), (2,)]
+        assert store._file.connection is not None
+    assert store._file.connection is None, "so another process can have it"
+    assert count(store) == 0
+
+
 def test_parameters_stand_in_order(store):
     store.write(Batch("1", LOGS, [log_row(n, message="?") for n in range(3)]))
     found = store.query(f"SELECT line FROM {LOGS} WHERE line > ? AND message = ?", [1, "?"])
@@ -278,7 +288,10 @@ with Writer(store, spool_dir=folder / "spool", batch_rows=100) as writer:
     while "cannot be used" not in writer.stats.last_error:
         assert not writer.flush(0.5)
     assert writer.stats.retries
-    assert store.query("SELECT count(*) FROM build_step_logs_v1").rows[0][0] == writer.stats.written
+    written = writer.stats.written
+    kept = store.query("SELECT count(*) FROM build_step_logs_v1").rows[0][0]
+    # It tries on meanwhile, and one batch may be kept although the answer was an error.
+    assert written <= kept <= writer.stats.written + 100, (written, kept, writer.stats)
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert writer.flush(30)
     assert writer.stats.lost == 0

@@ -175,10 +175,13 @@ def test_secrets_are_in_no_row() -> None:
         pytest.param('"http://h/?sig=ab%2F"', '"http://h/?sig=•••"', id="in quotes"),
         pytest.param("is it 4 or 5", "is it 4 or 5", id="a short secret hides nothing"),
         pytest.param("first key\n", "••• key\n", id="each line of a secret"),
+        pytest.param("key-of-all", "•••", id="one that begins as another does"),
+        pytest.param("a padded one", "a ••• one", id="without the spaces around it"),
     ],
 )
 def test_addresses_and_secrets_are_cleaned(text: str, shown: str) -> None:
-    assert cleaned(text, ["4", "first\nsecond"]) == shown
+    hide = ["4", "first\nsecond", "key-of", "key-of-all", " padded \n"]
+    assert cleaned(text, BuildIds(build_id="", project_id="", hide=hide).hide) == shown
 
 
 def test_a_build_without_a_name_is_known_again() -> None:

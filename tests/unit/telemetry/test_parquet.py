@@ -1,6 +1,6 @@
 """Parquet files: everybody's readers find the same rows, whole or by project."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -78,6 +78,18 @@ def test_only_rows_since_then(store, tmp_path):
     assert rows_of(Parquet(tmp_path / "files"), "builds_v1") == BUILDS[1:]
 
 
+def test_since_may_be_how_long_ago(store, tmp_path):
+    telemetry.Telemetry(store).export_parquet(tmp_path, since=timedelta(hours=1))
+    assert rows_of(Parquet(tmp_path), "builds_v1") == BUILDS
+    export_parquet(store, tmp_path, since=timedelta(days=-1))
+    assert rows_of(Parquet(tmp_path), "builds_v1") == []
+
+
+def test_a_folder_may_have_the_name_of_a_pattern(store, tmp_path):
+    export_parquet(store, tmp_path / "it's [1]*?", by_project=True)
+    assert rows_of(Parquet(tmp_path / "it's [1]*?"), "builds_v1") == BUILDS
+
+
 def test_an_export_replaces_the_one_before_of_either_kind(store, tmp_path):
     for by_project in (True, False, True):
         export_parquet(store, tmp_path / "files", by_project=by_project)
@@ -116,7 +128,7 @@ def test_who_asks_may_export_too(store, tmp_path):
         pytest.param(lambda at: export_parquet(object(), at), "nothing to export", id="no source"),
         pytest.param(
             lambda at: export_parquet(at / "b.duckdb", at, since=datetime(2026, 1, 1)),
-            "no time zone",
+            "time zone",
             id="no time zone",
         ),
     ],

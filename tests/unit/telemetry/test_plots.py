@@ -8,9 +8,10 @@ import pytest
 
 from depotlab import telemetry
 from depotlab.errors import MissingExtra, UsageError
-from depotlab.telemetry import Batch, DuckDB, StepRow, Telemetry
+from depotlab.telemetry import Batch, BuildRow, DuckDB, StepRow, Telemetry
 from depotlab.telemetry._drawing import drawable, tick_text
 from tests.support.recordedbuilds import Made, made
+from tests.support.telemetryrows import build_row
 
 PNG = b"\x89PNG"
 
@@ -87,6 +88,23 @@ def test_bars_are_as_long_as_the_answers(t: Telemetry) -> None:
     assert [bar.get_width() for bar in axes.patches] == [step.median_s for step in found]
     (axes,) = t.plot.stages().axes
     assert [bar.get_width() for bar in axes.patches] == [one.median_s for one in t.stages()]
+
+
+def test_bars_that_are_narrower_than_a_dot_do_not_vanish(tmp_path: Path) -> None:
+    store = DuckDB(tmp_path / "b.duckdb", keep=None)
+    store.open()
+    store.write(Batch("1", BuildRow.table, [build_row(number) for number in range(700)]))
+    with Telemetry(store) as t:
+        upper, lower = t.plot.trend(limit=700).axes
+        bars = [*upper.patches, *lower.patches]
+        assert len(bars) == 1400
+        assert {bar.get_snap() for bar in bars} == {False}
+
+
+def test_moments_say_that_they_are_in_utc(t: Telemetry) -> None:
+    assert "UTC" in texts(t.plot.trend())
+    assert "created (UTC)" in t.builds()._repr_html_()
+    assert "at (UTC)" in t.logs(contains="line")._repr_html_()
 
 
 def test_a_timeline_begins_with_its_first_step(t: Telemetry, rows: Made) -> None:

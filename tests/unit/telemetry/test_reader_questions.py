@@ -174,6 +174,11 @@ class DuckDBOpened:
         pytest.param(lambda t: t.steps(7), "no build id", id="a number as a build"),
         pytest.param(lambda t: t.steps("nope"), "'nope'", id="steps of an unknown build"),
         pytest.param(lambda t: t.logs("nope"), "'nope'", id="lines of an unknown build"),
+        pytest.param(
+            lambda t: t.logs("nope", offset=-1), "offset=-1", id="a line before the first"
+        ),
+        pytest.param(lambda t: t.logs(offset=5), "of one build", id="an offset in all builds"),
+        pytest.param(lambda t: t.sql("SELECT ?", "shop"), "a str", id="a text for a list"),
     ],
 )
 def test_a_wrong_question_names_its_argument(t: Telemetry, ask, words: str) -> None:
@@ -193,6 +198,23 @@ def test_own_sql_gives_dictionaries(t: Telemetry, rows: Made) -> None:
     assert list(found.to_pandas().columns) == ["status", "n"]
     assert "<table>" in found._repr_html_()
     assert repr(found).startswith("<SqlRows ")
+
+
+def test_columns_of_one_name_are_told_apart(t: Telemetry, rows: Made) -> None:
+    build, step = (
+        rows.builds[0],
+        next(s for s in rows.steps if s.build_id == rows.builds[0].build_id),
+    )
+    (found,) = t.sql(
+        "SELECT b.started_at, s.started_at, 7 AS started_at_1 FROM builds_v1 AS b JOIN build_steps_v1 AS s "
+        "USING (build_id) WHERE build_id = ? AND step_id = ?",
+        [build.build_id, step.step_id],
+    )
+    assert found == {
+        "started_at": build.started_at,
+        "started_at_2": step.started_at,
+        "started_at_1": 7,
+    }
 
 
 def test_wrong_sql_tells_what_the_engine_said_and_what_there_is(t: Telemetry) -> None:

@@ -28,6 +28,7 @@ class Kept:
     def __init__(self, *, is_down: bool = False) -> None:
         self.is_down = is_down
         self.batches: list[str] = []
+        self.is_closed = False
 
     def open(self) -> None:
         if self.is_down:
@@ -39,7 +40,17 @@ class Kept:
         self.batches.append(batch.batch_id)
 
     def close(self) -> None:
-        pass
+        self.is_closed = True
+
+
+class Breaks(Kept):
+    """A sink with a mistake in it."""
+
+    def write(self, batch: Batch) -> None:
+        raise ZeroDivisionError
+
+    def close(self) -> None:
+        raise ZeroDivisionError
 
 
 def batch(batch_id: str) -> Batch:
@@ -60,6 +71,30 @@ def test_all_get_each_batch_once_also_when_one_was_down() -> None:
     assert one.batches == other.batches == ["1", "2"]
 
 
+def test_a_sink_that_failed_is_opened_again(tmp_path: Path) -> None:
+    store = DuckDB(tmp_path / "b.duckdb", keep=None)
+    both = Several(store, Kept())
+    both.open()
+    store.close()  # as DuckDB itself ends on a fatal error
+    with pytest.raises(TelemetryError, match="not open"):
+        both.write(batch("1"))
+    both.write(batch("1"))
+    assert len(Telemetry(both).builds()) == 1
+    both.close()
+
+
+def test_a_sink_with_a_mistake_does_not_keep_rows_from_the_others() -> None:
+    breaks, other = Breaks(), Kept()
+    both = Several(breaks, other)
+    both.open()
+    with pytest.raises(ZeroDivisionError):
+        both.write(batch("1"))
+    assert other.batches == ["1"]
+    with pytest.raises(ZeroDivisionError):
+        both.close()
+    assert other.is_closed
+
+
 def test_none_that_can_be_opened_is_an_error() -> None:
     with pytest.raises(TelemetryError):
         Several(Kept(is_down=True), Kept(is_down=True)).open()
@@ -73,6 +108,17 @@ def test_the_first_that_answers_is_asked(tmp_path: Path) -> None:
     both.write(batch("1"))
     assert [b.build_id for b in Telemetry(both).builds()] == ["b0"]
     both.close()
+
+
+def test_what_can_be_asked_can_be_exported(tmp_path: Path) -> None:
+    both = Several(Kept(), DuckDB(tmp_path / "b.duckdb", keep=None))
+    both.open()
+    both.write(batch("1"))
+    Telemetry(both).export_parquet(tmp_path / "files")
+    both.close()
+    assert [b.build_id for b in telemetry.open(tmp_path / "files").builds()] == ["b0"]
+    with pytest.raises(UsageError, match="can be exported"):
+        telemetry.export_parquet(Several(Kept()), tmp_path / "none")
 
 
 def test_a_recording_writes_rows_and_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,12 @@ def test_a_file_that_ends_in_its_first_line_has_no_rows(spool):
     assert file.count() == 0
 
 
+def test_rows_below_a_damaged_first_line_are_counted(spool):
+    file = written(spool, [log_row(n) for n in range(3)])
+    file._path.write_bytes(b"?" + file._path.read_bytes()[1:])
+    assert file.read() == ([], 3)
+
+
 def test_a_file_of_an_earlier_version_lacks_columns_and_has_others(spool):
     file = written(spool, [log_row(stream=2)])
     head, line = file._path.read_bytes().splitlines()

@@ -84,6 +84,16 @@ def test_the_last_error_is_told_while_it_lasts(spool_dir):
         assert writer.stats.last_error == ""
 
 
+def test_a_flush_may_end_with_the_first_try_that_fails(spool_dir):
+    sink = MemorySink(is_down=lambda: True)
+    with Writer(sink, spool_dir=spool_dir, clock=JumpingClock(is_running=False)) as writer:
+        writer.put([log_row()])
+        assert not writer.flush(3600, once=True)
+        assert writer.stats.last_error == "The store is down."
+        sink.is_down = lambda: False
+        assert writer.flush(3600, once=True)
+
+
 def test_words_of_foreign_exceptions_are_not_told(spool_dir):
     class Broken(MemorySink):
         def open(self):
@@ -246,6 +256,7 @@ def test_a_full_disk_is_lived_through_in_memory(spool_dir, monkeypatch, room_byt
         assert writer.flush(30)
         assert sink.rows == rows
         assert writer.stats.lost == writer.stats.spooled_bytes == writer.stats.in_memory == 0
+        assert not writer.is_full, "nothing is in danger, and who waits for it puts nothing"
         disk.room_bytes = 1 << 20
         writer.put([log_row(100)])
         assert not writer.is_full
@@ -299,6 +310,22 @@ def test_a_spool_that_somebody_empties_does_not_stop_the_rest(spool_dir):
         assert writer.flush(30)
         assert writer.stats.lost == 10
         assert {row.line for row in sink.rows} == {*range(10), 20}
+
+
+def test_a_file_that_cannot_be_removed_does_not_end_the_writer(spool_dir, monkeypatch, caplog):
+    sink = MemorySink()
+
+    def refuses(*_args, **_options):
+        raise OSError(30, "Read-only file system")
+
+    with Writer(sink, spool_dir=spool_dir, clock=JumpingClock()) as writer:
+        monkeypatch.setattr("depotlab.telemetry._spool.Path.unlink", refuses)
+        for n in range(2):
+            writer.put([log_row(n)])
+            assert writer.flush(30)
+        monkeypatch.undo()
+    assert sink.rows == [log_row(0), log_row(1)]
+    assert "Read-only file system" in caplog.text
 
 
 def test_a_text_that_no_store_takes_is_mended(spool_dir):
