@@ -114,6 +114,8 @@ class Database:
         try:
             yield
         except BaseException:
-            self._file.execute("ROLLBACK")
+            # On a full disk SQLite may have done so itself. Source: sqlite.org/lang_transaction.html
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
             raise
         self._file.execute("COMMIT")

@@ -138,6 +138,21 @@ class _Connection(TCPServer):
             await self._close()
 
 
+class _Streams(dict[int, Any]):
+    """Streams of a connection by their numbers. What still comes for one that is answered is taken and forgotten.
+
+    A client may be refused before its request has ended, and goes on sending it. Hypercorn 0.18 does not know such a
+    stream any more, and its `KeyError` would end the connection, with all other streams. Source: RFC 9113 section 8.1.
+    """
+
+    def __missing__(self, stream_id: int) -> _Answered:
+        return _Answered()
+
+
+class _Answered:
+    async def handle(self, event: Event) -> None: ...
+
+
 class _Protocols(ProtocolWrapper):
     """Hypercorn's switch from HTTP/1.1 to HTTP/2, whose check of headers is off.
 
@@ -159,4 +174,5 @@ class _Protocols(ProtocolWrapper):
     def protocol(self, chosen: H11Protocol | H2Protocol) -> None:
         if isinstance(chosen, H2Protocol):
             chosen.connection.config.validate_inbound_headers = False
+            chosen.streams = _Streams()
         self._protocol = chosen

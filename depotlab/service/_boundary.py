@@ -108,12 +108,15 @@ class ContextFacts(Value):
         unpacked_bytes: What its files come to.
         n_entries: Files, folders and links.
         compression: `none`, `gzip`, `zstd`, `bzip2` or `xz`.
+        digest: Of the archive as it was looked at, `sha256:…`, where it may be replaced afterwards: a machine builds
+            that one or none. Empty where it cannot be replaced.
     """
 
     size_bytes: int
     unpacked_bytes: int
     n_entries: int
     compression: str
+    digest: str = ""
 
 
 class Storage(Protocol):

@@ -23,14 +23,15 @@ from depotlab._depot import Listing
 from depotlab._serving import Database, Fault
 from depotlab.errors import ServiceError, UsageError
 from depotlab.service._access.buckets import Buckets
-from depotlab.service._asking.checks import check_id
+from depotlab.service._asking.checks import check_expires_s, check_id
+from depotlab.service._diskerrors import tells_disk_errors
 from depotlab.service._moments import moment, moment_or_none
 from depotlab.service._values import MadeToken, May, TokenInfo
 
 __all__ = ["NOBODY", "Access", "Caller"]
 
 _ALL: Final = "*"
-_LONGEST_S: Final = 100 * 365 * 86400
+_LONGEST_DESCRIPTION: Final = 200
 _ID_BYTES = 5
 _SECRET_BYTES = 24
 _TOKEN = re.compile(
@@ -120,6 +121,7 @@ class Access:
 
     # ------------------------------------------------------------------------------- the tokens
 
+    @tells_disk_errors
     async def create(
         self,
         description: str,
@@ -131,7 +133,7 @@ class Access:
         """Make a token. Its secret is in the answer and nowhere else.
 
         Args:
-            description: Whom or what it is for, so that it can be told from others later.
+            description: Whom or what it is for, in 200 letters at most, so that it can be told from others later.
             projects: Names of projects, which need not exist yet, or `"*"` for all.
             may: `build` (upload, start and cancel builds), `read` (builds and their logs), `admin` (all of it, and
                 the tokens).
@@ -146,6 +148,12 @@ class Access:
                 f"description={description!r} says nothing.",
                 hint="say whom the token is for, such as 'shop, CI'",
             )
+        if len(description) > _LONGEST_DESCRIPTION or not description.isprintable():
+            # It is shown in the terminal of whoever looks after the service.
+            raise UsageError(
+                f"description= has more than {_LONGEST_DESCRIPTION} letters, or line breaks or control characters.",
+                hint="say in a few words whom the token is for, such as 'shop, CI'",
+            )
         named = _names("projects", projects)
         for name in named:
             if name != _ALL:
@@ -157,11 +165,7 @@ class Access:
                 f"may={wrong[0]!r} is nothing that a token may.",
                 hint="use 'build', 'read' and 'admin'",
             )
-        if expires_s is not None and not 0 < expires_s <= _LONGEST_S:
-            raise UsageError(
-                f"expires_s={expires_s!r} is no time within the next hundred years.",
-                hint="give a number of seconds, or None for a token that does not expire",
-            )
+        check_expires_s(expires_s)
         self.sweep()
         token_id = secrets.token_hex(_ID_BYTES)
         secret = f"depotlab_service_{token_id}_{secrets.token_hex(_SECRET_BYTES)}"
@@ -185,6 +189,7 @@ class Access:
             secret,
         )
 
+    @tells_disk_errors
     async def list(self) -> Listing[TokenInfo]:
         """Return the tokens that are good now, the oldest first."""
         self.sweep()
@@ -207,6 +212,7 @@ class Access:
             "tokens",
         )
 
+    @tells_disk_errors
     async def revoke(self, token_id: str) -> None:
         """Make a token useless from the next request on. Streams that it began go on to their ends.
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
-from depotlab.errors import ServiceError
+from depotlab.errors import ServiceError, UsageError
 from depotlab.service._asking.git import git_url
 from depotlab.service._boundary import (
     BuildContext,
@@ -20,6 +20,7 @@ from depotlab.service._boundary import (
 
 __all__ = [
     "asked_for",
+    "check_expires_s",
     "check_id",
     "check_listing",
     "check_offset",
@@ -39,6 +40,8 @@ _LONGEST = {"project": 63, "deployment": 64, "workspace": 128}
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}/[0-9]{1,20}\.tar\.gz")
 _TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+# Halves of pairs: what os.environ makes of bytes that are no UTF-8.
+_HALF = re.compile(r"[\ud800-\udfff]")
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 _STATES: tuple[BuildState, ...] = ("queued", "running", "succeeded", "failed", "canceled")
 _MOST_PAGE = 500
@@ -46,6 +49,7 @@ _MOST_TEXT_BYTES = 64 << 10
 # A secret of a session has 500 KiB at most. Source: moby/buildkit `session/secrets/secretsprovider`.
 _MOST_ENV_BYTES = 256 << 10
 _LONGEST_PATH = 1024
+_LONGEST_S = 100 * 365 * 86400
 
 
 def _refuse(message: str, hint: str) -> NoReturn:
@@ -107,6 +111,20 @@ def check_offset(value: object) -> int:
             "use 0 for the whole log, or 1 more than the offset of the last line that is there",
         )
     return value
+
+
+def check_expires_s(value: float | None) -> None:
+    """Check for how long a token is to be good; None is for ever.
+
+    Raises:
+        UsageError: It is no time.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 < value <= _LONGEST_S):
+        raise UsageError(
+            f"expires_s={value!r:.60} is no time within the next hundred years.",
+            hint="give a number of seconds, or None for a token that does not expire",
+        )
 
 
 def check_listing(*, project: object, state: object, page_size: object, page_token: object) -> None:
@@ -275,7 +293,9 @@ def _texts(
             _refuse(
                 f"{argument}[{_short(name)}] must be a text without zero bytes.", "use str(...)"
             )
-        size_bytes += len(name.encode()) + len(value.encode(errors="replace"))
+        if _HALF.search(value):
+            _refuse(f"{argument}[{_short(name)}] is no Unicode.", "put bytes into the context")
+        size_bytes += len(name.encode()) + len(value.encode())
     if size_bytes > most_bytes:
         _refuse(
             f"{argument} has {size_bytes} bytes.",

@@ -64,6 +64,7 @@ def git(
         >>> git("https://github.com/acme/shop/tree/main/api").subdir
         'api'
     """
+    _check_kinds(GitContext(host, owner, repository, ref, subdir, pull_request, is_public))
     if owner or repository:
         if not ref and not pull_request:
             _refuse("ref is missing.", "name a commit, a branch or a tag")
@@ -111,12 +112,11 @@ def git_url(context: GitContext) -> str:
 
 def _checked(given: GitContext) -> GitContext:
     """Return a context whose parts are written in one way, or refuse it."""
+    _check_kinds(given)
     for name, most in _MOST_LETTERS.items():
-        value = getattr(given, name)
-        if not isinstance(value, str):
-            _refuse(f"{name} is {type(value).__name__}, and has to be a text.", "")
-        if len(value) > most:
-            _refuse(f"{name} has {len(value)} letters, and may have {most}.", "")
+        n_letters = len(getattr(given, name))
+        if n_letters > most:
+            _refuse(f"{name} has {n_letters} letters, and may have {most}.", "")
     host = given.host.lower()
     if "@" in host:
         _refuse_credentials()
@@ -127,6 +127,11 @@ def _checked(given: GitContext) -> GitContext:
         _refuse(
             f"owner {given.owner!r} is none.",
             "it has letters, digits, '-', '_' and '.', and '/' between the segments of a group",
+        )
+    if host == "github.com" and "/" in given.owner:
+        _refuse(
+            f"github.com has no owner {given.owner!r}.",
+            "it looks like https://github.com/OWNER/REPOSITORY, or the page of a folder, a commit or a pull request",
         )
     if not _is_name(repository, _REPOSITORY):
         _refuse(
@@ -140,11 +145,7 @@ def _checked(given: GitContext) -> GitContext:
             "name it from the top of the repository, without '..', blanks and signs that mean something in an address",
         )
     number = given.pull_request
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, int)
-        or not 0 <= number <= _MOST_PULL_REQUEST
-    ):
+    if not 0 <= number <= _MOST_PULL_REQUEST:
         _refuse(f"pull_request {number!r} is no number of one.", "it is a whole number from 1")
     if given.ref:
         if number:
@@ -154,6 +155,19 @@ def _checked(given: GitContext) -> GitContext:
             )
         _check_ref(given.ref)
     return replace(given, host=host, repository=repository, subdir=subdir)
+
+
+def _check_kinds(given: GitContext) -> None:
+    """Pass if each part is of its kind. Parts come from JSON, too, where `"false"` would be true."""
+    for name in _MOST_LETTERS:
+        value = getattr(given, name)
+        if not isinstance(value, str):
+            _refuse(f"{name} is {type(value).__name__}, and has to be a text.", "")
+    number = given.pull_request
+    if isinstance(number, bool) or not isinstance(number, int):
+        _refuse(f"pull_request {number!r:.60} is no number of one.", "it is a whole number from 1")
+    if not isinstance(given.is_public, bool):
+        _refuse(f"is_public is {type(given.is_public).__name__}.", "it has to be True or False")
 
 
 def _is_name(text: str, pattern: re.Pattern[str]) -> bool:
@@ -183,8 +197,6 @@ def _check_ref(ref: str) -> None:
 
 def _from_address(text: str, ref: str) -> GitContext:
     """Take an address apart; what its parts are is checked by others."""
-    if not isinstance(text, str):
-        _refuse(f"host is {type(text).__name__}, and has to be a text.", "")
     if "://" not in text:
         _refuse_scp(text)
         text = "https://" + text

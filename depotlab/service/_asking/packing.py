@@ -10,9 +10,10 @@ import ipaddress
 import os
 import tarfile
 import tempfile
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -36,18 +37,30 @@ _OTHERS = 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
 
 
 async def pack_and_put(upload: Upload, source: Packable, *, dockerfile_path: str) -> None:
-    """Pack a folder, or take an archive as it is, and PUT it to the address of an upload.
+    """Pack a folder, or take an archive as it is, and PUT it to the address of an upload. Cancelling stops both.
 
     Raises:
         ContextError: It cannot be read.
         ServiceError: `invalid_argument`: it is larger than allowed, or the store refuses it.
         StorageError: The store does not answer.
     """
-    await asyncio.to_thread(_pack_and_put, upload, source, dockerfile_path)
+    unwanted = threading.Event()
+    try:
+        await asyncio.to_thread(_pack_and_put, upload, source, dockerfile_path, unwanted)
+    finally:
+        # Else the thread went on, and a program that was interrupted would wait for it before it ends.
+        unwanted.set()
 
 
-def _pack_and_put(upload: Upload, source: Packable, dockerfile_path: str) -> None:
-    with contextlib.closing(pack(source, dockerfile_path=dockerfile_path)) as archive:
+class _Unwanted(Exception):
+    """Nobody waits for it any more."""
+
+
+def _pack_and_put(
+    upload: Upload, source: Packable, dockerfile_path: str, unwanted: threading.Event
+) -> None:
+    made = pack(source, dockerfile_path=dockerfile_path, is_unwanted=unwanted.is_set)
+    with contextlib.closing(made) as archive:
         size_bytes = archive.seek(0, io.SEEK_END)
         archive.seek(0)
         if size_bytes > upload.max_bytes:
@@ -57,10 +70,15 @@ def _pack_and_put(upload: Upload, source: Packable, dockerfile_path: str) -> Non
                 code="invalid_argument",
                 hint="leave out what the build does not need with a .dockerignore",
             )
-        _put(upload, archive, size_bytes)
+        _put(upload, _Sending(archive, unwanted.is_set), size_bytes)
 
 
-def pack(source: Packable, *, dockerfile_path: str = "Dockerfile") -> BinaryIO:
+def pack(
+    source: Packable,
+    *,
+    dockerfile_path: str = "Dockerfile",
+    is_unwanted: Callable[[], bool] = bool,
+) -> BinaryIO:
     """Return an archive: files packed with gzip, or what is one already. Close it at the end.
 
     Times and permissions are kept, owners are not. Equal folders give equal archives.
@@ -72,7 +90,7 @@ def pack(source: Packable, *, dockerfile_path: str = "Dockerfile") -> BinaryIO:
     if isinstance(where, Directory | Files):
         made = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES))  # noqa: SIM115 - the caller closes it
         try:
-            _pack_files(where, made, dockerfile_path)
+            _pack_files(where, made, dockerfile_path, is_unwanted)
             made.seek(0)
         except BaseException:
             made.close()
@@ -90,7 +108,12 @@ def pack(source: Packable, *, dockerfile_path: str = "Dockerfile") -> BinaryIO:
     return where.host_path.open("rb")
 
 
-def _pack_files(where: Directory | Files, made: BinaryIO, dockerfile_path: str) -> None:
+def _pack_files(
+    where: Directory | Files,
+    made: BinaryIO,
+    dockerfile_path: str,
+    is_unwanted: Callable[[], bool],
+) -> None:
     name = f"{dockerfile_path}.dockerignore"
     rules = _inside(where, name)
     offer = offer_of(where, None if rules is None else OwnRules(name, rules))
@@ -99,6 +122,8 @@ def _pack_files(where: Directory | Files, made: BinaryIO, dockerfile_path: str) 
     packed = gzip.GzipFile(fileobj=made, mode="wb", mtime=0, filename="")
     with packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for entry in tree.walk(offer.filter):
+            if is_unwanted():
+                raise _Unwanted
             if entry is not None:
                 seen.add(entry.path)
                 _add(tar, tree, entry)
@@ -164,11 +189,24 @@ class _Reading(io.RawIOBase):
         return len(piece)
 
 
-def _put(upload: Upload, archive: BinaryIO, size_bytes: int) -> None:
+class _Sending:
+    """An archive while it is sent."""
+
+    def __init__(self, archive: BinaryIO, is_unwanted: Callable[[], bool]) -> None:
+        self._archive = archive
+        self._is_unwanted = is_unwanted
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        if self._is_unwanted():
+            raise _Unwanted
+        return self._archive.read(n_bytes)
+
+
+def _put(upload: Upload, archive: _Sending, size_bytes: int) -> None:
     """Send it. Messages do not have the address, which is a secret."""
     request = urllib.request.Request(  # noqa: S310 - the store's own address
         upload.upload_url,
-        data=archive,
+        data=cast("BinaryIO", archive),
         method="PUT",
         headers={
             "Content-Type": "application/octet-stream",

@@ -199,7 +199,7 @@ class Builds:
         if live.task is not None:
             live.stop()
             return live.task
-        self._turns.remove(build_id)
+        # If this cannot be kept now, because the disk is full, it still waits, and its turn ends it.
         self._end(live, "canceled")
         return None
 
@@ -224,12 +224,19 @@ class Builds:
         for live in list(self._live.values()):
             if live.timer is not None:
                 live.timer.cancel()
-            if live.secrets:
-                self._end(live, "failed", error=_INTERRUPTED)
-            else:
-                self._logs.close(live.build_id)
-                self._state.stage(live.build_id, "queued", live.watch.took_s())
+            try:
+                self._leave(live)
+            except sqlite3.Error as error:
+                # The next start comes to the same, without its last lines.
+                _LOG.error("build %s cannot be kept: %s", live.build_id, error)
         self._logs.bells.ring_all()
+
+    def _leave(self, live: Live) -> None:
+        if live.secrets:
+            self._end(live, "failed", error=_INTERRUPTED)
+        else:
+            self._logs.close(live.build_id)
+            self._state.stage(live.build_id, "queued", live.watch.took_s())
 
     # ------------------------------------------------------------------------------------ turns
 
@@ -276,6 +283,7 @@ class Builds:
         if self._is_closing:
             return None
         build_id = live.build_id
+        self._logs.flush(build_id)  # what cannot be kept now cannot be after another try, either
         attempt = self._state.start(build_id)
         order = self._state.order(build_id)
         journal = TryJournal(live, attempt, self._state, self._logs)
@@ -396,6 +404,7 @@ class Builds:
         if live.timer is not None:
             live.timer.cancel()
         del self._live[build_id]
+        self._turns.remove(build_id)
         self._logs.bells.ring(build_id)
         self._tell(build_id)
 

@@ -33,6 +33,8 @@ async def keep_house(
             await forget_old(state, uploads, storage, now_ns=now_ns(), keep_days=limits.keep_days)
         except (sqlite3.Error, StorageError) as error:
             _LOG.error("old builds and contexts cannot be forgotten: %s", error)
+        except Exception as error:  # noqa: BLE001 - a store may be anybody's code; it is tried again
+            _LOG.error("old contexts cannot be forgotten, by a mistake: %s", type(error).__name__)
         await asyncio.sleep(_EACH_S)
 
 

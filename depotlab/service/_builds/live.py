@@ -67,8 +67,13 @@ class Live:
     is_unwanted: bool = False
 
     def stop(self) -> None:
-        """Cancel what runs, if it can hear it, and once: a second time would cut off its clean-up."""
-        if self.task is not None and self.has_begun and not self.task.cancelling():
+        """Cancel what runs, if it can hear it, and once: a second time would cut off its clean-up.
+
+        While Depot is told how it ended it is too late: both would say another end. That takes seconds at most.
+        """
+        if self.task is None or not self.has_begun or self.watch.stage == "finish":
+            return
+        if not self.task.cancelling():
             self.task.cancel()
 
 

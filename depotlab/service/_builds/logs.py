@@ -12,6 +12,8 @@ same (telemetry keeps them under these) and are spoken of in a line of the servi
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +27,8 @@ from depotlab.service._moments import moment
 from depotlab.service._values import LogLine
 
 __all__ = ["Bells", "Logs"]
+
+_LOG = logging.getLogger("depotlab.service")
 
 _MOST_WAITING = 1000
 _MOST_WAITING_BYTES = 1 << 20
@@ -100,6 +104,7 @@ class Logs:
         self._db = database
         self._max_bytes = max_bytes
         self._open: dict[str, _Open] = {}
+        self._is_disk_bad = False
         self.bells = Bells()
 
     # -------------------------------------------------------------------------------- writing
@@ -121,7 +126,7 @@ class Logs:
             limit = bytes_text(self._max_bytes)
             self.say(build_id, f"The log is longer than {limit}; the rest is not kept here.")
         elif log.timer is None and log.is_changed:
-            log.timer = asyncio.get_running_loop().call_later(_WAIT_S, self.flush, build_id)
+            log.timer = asyncio.get_running_loop().call_later(_WAIT_S, self.catch_up, build_id)
         return first
 
     def say(self, build_id: str, text: str) -> None:
@@ -131,9 +136,22 @@ class Logs:
         self._keep(build_id, log)
 
     def flush(self, build_id: str) -> None:
-        """Keep what waits, and wake the readers."""
+        """Keep what waits, and wake the readers.
+
+        Raises:
+            sqlite3.Error: It cannot be kept.
+        """
         if (log := self._open.get(build_id)) is not None:
             self._keep(build_id, log)
+
+    def catch_up(self, build_id: str) -> None:
+        """Keep what waits, if it can be: on a full disk there is what was kept before, and the build hears of it."""
+        try:
+            self.flush(build_id)
+        except sqlite3.Error as error:
+            if not self._is_disk_bad:  # once: it is tried ten times a second
+                _LOG.error("logs of builds cannot be kept now: %s", error)
+            self._is_disk_bad = True
 
     def close(self, build_id: str) -> None:
         """The build writes no more for now; what waits is kept."""
@@ -212,6 +230,7 @@ class Logs:
                 log.number,
             )
         log.lines, log.new_steps, log.waiting_bytes, log.is_changed = [], [], 0, False
+        self._is_disk_bad = False
         self.bells.ring(build_id)
 
     # -------------------------------------------------------------------------------- reading
@@ -252,7 +271,7 @@ class Logs:
         Raises:
             ServiceError: `not_found`; `unavailable` when the service is closed meanwhile.
         """
-        self.flush(build_id)
+        self.catch_up(build_id)
         while True:
             lines, has_ended = self.read(build_id, offset)
             if lines or has_ended or not follow:

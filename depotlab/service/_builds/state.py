@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,6 +118,14 @@ class State:
         )
         return None if row is None else _same(row, asked, idempotency_key)
 
+    def has_key(self, project: str, idempotency_key: str) -> bool:
+        """Return whether a key stands for a build, whatever was asked for."""
+        return bool(
+            self._db.row(
+                "SELECT 1 FROM idempotency WHERE project = ? AND key = ?", project, idempotency_key
+            )
+        )
+
     def _claim_tag(self, order: Order) -> None:
         """`a-b` of project `x` and `b` of project `x-a` would be one tag: it stays with who had it first."""
         tag = f"{order.project}-{order.deployment}"
@@ -135,7 +143,9 @@ class State:
         with self._db.transaction():
             self._db.change(
                 "UPDATE builds SET state = 'running', attempts = attempts + 1,"
-                " started_ns = coalesce(started_ns, ?), depot_build_id = '', depot_build_url = ''"
+                # Not before it was made, should the clock have been set back since.
+                " started_ns = coalesce(started_ns, max(?, created_ns)),"
+                " depot_build_id = '', depot_build_url = ''"
                 " WHERE build_id = ? AND finished_ns IS NULL",
                 self._db.now_ns(),
                 build_id,
@@ -180,7 +190,8 @@ class State:
             self._db.change(
                 "UPDATE builds SET state = ?, stage = '', stages = ?, image = ?, digest = ?,"
                 " category = ?, message = ?, raw = ?, cached_steps = ?, total_steps = ?,"
-                " finished_ns = ? WHERE build_id = ? AND finished_ns IS NULL",
+                " finished_ns = max(?, created_ns, coalesce(started_ns, 0))"
+                " WHERE build_id = ? AND finished_ns IS NULL",
                 state,
                 json.dumps(took_s),
                 image,
@@ -234,21 +245,29 @@ class State:
         more = str(rows[page_size - 1]["number"]) if len(rows) > page_size else ""
         return BuildInfos(map(info_of, rows[:page_size]), more)
 
-    def projects(self) -> ProjectInfos:
-        """Return the projects that have builds, or are known at Depot."""
-        known = {row["project"]: row for row in self._db.rows("SELECT * FROM projects")}
+    def projects(self, names: Collection[str] | None = None) -> ProjectInfos:
+        """Return the projects that have builds, or are known at Depot; of these names only, if some are given."""
+        only = "" if names is None else f"AND project IN ({', '.join('?' * len(names))})"
+        asked = names or ()
+        known = {
+            row["project"]: row
+            for row in self._db.rows(f"SELECT * FROM projects WHERE true {only}", *asked)  # noqa: S608 - ours
+        }
         # Both are answered by an index alone: the service may have many builds.
         kept = {
             row["project"]: row
             for row in self._db.rows(
-                "SELECT project, count(*) AS n, max(number) AS newest FROM builds GROUP BY project"
+                "SELECT project, count(*) AS n, max(number) AS newest FROM builds"  # noqa: S608 - ours
+                f" WHERE true {only} GROUP BY project",
+                *asked,
             )
         }
         unfinished = {
             (row["project"], row["state"]): row["n"]
             for row in self._db.rows(
-                "SELECT project, state, count(*) AS n FROM builds"
-                " WHERE state IN ('queued', 'running') GROUP BY project, state"
+                "SELECT project, state, count(*) AS n FROM builds"  # noqa: S608 - ours
+                f" WHERE state IN ('queued', 'running') {only} GROUP BY project, state",
+                *asked,
             )
         }
         return ProjectInfos(

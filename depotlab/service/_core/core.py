@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import secrets as random_secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from depotlab.errors import ServiceError
 from depotlab.service._asking.checks import (
@@ -26,6 +26,7 @@ from depotlab.service._boundary import (
     Upload,
 )
 from depotlab.service._core.opened import Opened
+from depotlab.service._diskerrors import tells_disk_errors
 from depotlab.service._values import BuildInfo, BuildInfos, Health, LogLine, ProjectInfos
 
 __all__ = ["Core"]
@@ -37,6 +38,7 @@ _ID_LENGTH = 16
 class Core(Opened):
     """A build service on the event loop. See `BuildService`, whose arguments and verbs these are."""
 
+    @tells_disk_errors
     async def generate_upload_url(self, project: str) -> Upload:
         """Allow one upload of an archive: where to PUT it, and what to give to `create_build` afterwards.
 
@@ -82,6 +84,7 @@ class Core(Opened):
         await pack_and_put(upload, source, dockerfile_path=dockerfile_path)
         return upload.build_context_path
 
+    @tells_disk_errors
     async def create_build(
         self,
         context: str | BuildContext,
@@ -138,6 +141,7 @@ class Core(Opened):
         )
         return self._info(build_id)
 
+    @tells_disk_errors
     async def build(
         self,
         context: str | BuildContext,
@@ -183,6 +187,7 @@ class Core(Opened):
             raise
         return self._info(build_id)
 
+    @tells_disk_errors
     async def get_build(self, build_id: str) -> BuildInfo:
         """Return a build as it stands.
 
@@ -192,6 +197,7 @@ class Core(Opened):
         self.need_open()
         return self._info(build_id)
 
+    @tells_disk_errors
     async def list_builds(
         self,
         project: str | None = None,
@@ -222,11 +228,13 @@ class Core(Opened):
         self.need_open()
         return AwaitingLogs(self.next_lines, build_id, check_offset(offset), follow=follow)
 
+    @tells_disk_errors
     async def next_lines(self, build_id: str, offset: int, follow: bool) -> list[LogLine]:
         """Return the next lines of a log from an offset on; none at its end."""
         self.need_open()
         return await self._logs.next(build_id, offset, follow=follow, is_open=self._is_open)
 
+    @tells_disk_errors
     async def cancel_build(self, build_id: str) -> BuildInfo:
         """Cancel a build, and return it when its machine is let go. One that has ended is left as it is.
 
@@ -253,10 +261,17 @@ class Core(Opened):
         self._is_draining = self._builds.is_draining = True
         return await self._builds.all_ended(timeout_s)
 
+    @tells_disk_errors
     async def projects(self) -> ProjectInfos:
         """Return the customers' projects, by name."""
         self.need_open()
         return self._state.projects()
+
+    @tells_disk_errors
+    async def projects_of(self, names: Collection[str] | None) -> ProjectInfos:
+        """Return those of these names that there are; None is all. A few take no longer when there are many more."""
+        self.need_open()
+        return self._state.projects(names)
 
     async def health(self) -> Health:
         """Return how the service is: what waits and runs, and whether store and telemetry work."""
@@ -274,6 +289,12 @@ class Core(Opened):
             storage=self.storage.problem,
             telemetry=stats,
         )
+
+    @tells_disk_errors
+    async def has_key(self, project: str, idempotency_key: str) -> bool:
+        """Return whether `create_build` with this key makes no new build of the project."""
+        self.need_open()
+        return self._state.has_key(project, idempotency_key)
 
     # ------------------------------------------------------------------------------------ pieces
 
@@ -326,7 +347,7 @@ class Core(Opened):
                 code="invalid_argument",
                 hint="give the build_id of a BuildInfo",
             )
-        self._logs.flush(build_id)
+        self._logs.catch_up(build_id)
         return self._now(self._state.info(build_id))
 
     def _now(self, info: BuildInfo) -> BuildInfo:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depotlab.errors import ServiceError
+from depotlab.errors import EngineError, ServiceError
 from depotlab.service._asking.checks import check_platform
 from depotlab.service._boundary import RunsBuilds, Storage
 from depotlab.service._builds.building import Builds
@@ -132,7 +133,13 @@ class Opened:
                 keep_house(self._state, self._uploads, self.storage, self.limits, self._now_ns)
             )
             stack.push_async_callback(ended, house)
-            self._builds.resume()
+            try:
+                self._builds.resume()
+            except sqlite3.Error as error:
+                raise EngineError(
+                    f"The build service's database in {self.folder} cannot be used: {error}.",
+                    hint="see that the disk has room; if the file is damaged, choose another state folder or move it",
+                ) from error
             self._stack = stack.pop_all()
 
     async def close(self) -> None:

@@ -64,7 +64,8 @@ class ServiceFace(Value):
         from depotlab.telemetry import Telemetry
 
         sink = self._core.sink
-        if not isinstance(sink, Source):
+        # Of several sinks of which none can be asked the dialect is empty.
+        if not isinstance(sink, Source) or not sink.dialect:
             raise ServiceError(
                 "This build service has no telemetry that can be asked.",
                 code="failed_precondition",

@@ -22,9 +22,8 @@ from depotlab.errors import (
     UsageError,
 )
 from depotlab.service._access.access import Access, Caller
-from depotlab.service._asking.checks import check_offset
+from depotlab.service._asking.checks import check_id, check_offset
 from depotlab.service._boundary import BuildContext, Upload, UploadedContext
-from depotlab.service._moments import moment
 from depotlab.service._values import (
     BuildInfo,
     BuildInfos,
@@ -38,12 +37,12 @@ from depotlab.service._values import (
 if TYPE_CHECKING:
     from depotlab.service._core.core import Core
 
-__all__ = ["Guarded", "refusals"]
+__all__ = ["DOWN_RETRY_S", "Guarded", "refusals"]
 
 _LOG = logging.getLogger("depotlab.service")
 
-# A store that is down is asked again by then; whoever waits less only adds to its work.
-_DOWN_RETRY_S: Final = 5.0
+DOWN_RETRY_S: Final = 5.0
+"""A store that is down is asked again by then; whoever waits less only adds to its work."""
 
 
 class Guarded:
@@ -82,22 +81,23 @@ class Guarded:
         with refusals("create_build"):
             caller.need("build")
             caller.need_project(project)
+            check_id("project", project)  # a counter is kept for each name
             if isinstance(context, UploadedContext) and not context.key.startswith(f"{project}/"):
                 raise Fault(
                     "invalid_argument",
                     f"build_context_path={context.key[:120]!r} is not of the project {project!r}",
                     hint="give the build_context_path that came with an upload URL of this project",
                 )
-            asked_at = moment(self._access.database.now_ns())
-            self._access.count_build(project)
-            is_new = False
+            # What is there already is told, however many were asked for: its first answer may have been lost.
+            is_new = not await self._service.has_key(project, order.get("idempotency_key", ""))
+            if is_new:
+                self._access.count_build(project)
             try:
-                build = await self._service.create_build(context, project=project, **order)
-                is_new = asked_at is not None and build.created_at >= asked_at
-            finally:
-                if not is_new:  # refused, or there already under its idempotency key
+                return await self._service.create_build(context, project=project, **order)
+            except BaseException:
+                if is_new:
                     self._access.forget_build(project)
-            return build
+                raise
 
     async def get_build(self, caller: Caller, build_id: str) -> BuildInfo:
         """Return a build; needs `read`, or `build`: who starts builds may ask how they are.
@@ -198,8 +198,7 @@ class Guarded:
         """
         with refusals("projects"):
             caller.need("read")
-            found = await self._service.projects()
-            return ProjectInfos(one for one in found if caller.sees(one.project))
+            return await self._service.projects_of(caller.projects)
 
     async def health(self) -> Health:
         """Return how the service is; asks for no token."""
@@ -290,7 +289,7 @@ def _fault(error: DepotlabError, verb: str) -> Fault:
     if isinstance(error, ContextRefused):
         return Fault("invalid_argument", error.message, hint=error.hint, reason=error.reason)
     if isinstance(error, ServiceError) and error.code in get_args(FaultCode):
-        again_s = _DOWN_RETRY_S if error.code in ("resource_exhausted", "unavailable") else None
+        again_s = DOWN_RETRY_S if error.code in ("resource_exhausted", "unavailable") else None
         code = cast("FaultCode", error.code)
         return Fault(code, error.message, hint=error.hint, retry_after_s=again_s)
     if isinstance(error, UsageError):
@@ -301,6 +300,6 @@ def _fault(error: DepotlabError, verb: str) -> Fault:
             "unavailable",
             "a store of the service does not answer now",
             hint="ask again later",
-            retry_after_s=_DOWN_RETRY_S,
+            retry_after_s=DOWN_RETRY_S,
         )
     return Fault("internal", f"{verb} failed here; the log of the server has more")

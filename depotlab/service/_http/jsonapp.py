@@ -19,9 +19,9 @@ from depotlab._serving import Fault
 from depotlab.service._access.access import NOBODY, Access, Caller
 from depotlab.service._asking.git import git
 from depotlab.service._boundary import BuildContext, UploadedContext
-from depotlab.service._http.guarded import Guarded, refusals
+from depotlab.service._http.guarded import DOWN_RETRY_S, Guarded, refusals
 from depotlab.service._http.routepages import openapi, page
-from depotlab.service._http.routes import find_route, read_body, read_query
+from depotlab.service._http.routes import find_route, methods_of, read_body, read_query
 from depotlab.service._jsonvalues import (
     Json,
     build_json,
@@ -40,6 +40,7 @@ MAX_REQUEST_BYTES: Final = 1 << 20
 """Largest request; contexts are uploaded elsewhere."""
 
 _BEAT_S = 15.0
+_LOG_KINDS: Final = ("text/plain", "application/x-ndjson", "application/json", "*/*")
 _STATUS: Final[Mapping[str, int]] = {
     "already_exists": 409,
     "deadline_exceeded": 504,
@@ -90,6 +91,7 @@ class JsonApp:
         guarded: What callers may do.
         access: Knows them.
         url: Of the server, as its clients know it; said once it is known.
+        schema: Of the methods that stand beside it, as the text of a file.
         stopping: Set when the server stops: logs end then.
         beat_s: After so much silence, a log that is followed gets an empty line.
     """
@@ -100,12 +102,14 @@ class JsonApp:
         access: Access,
         *,
         url: Callable[[], str],
+        schema: str,
         stopping: asyncio.Event,
         beat_s: float = _BEAT_S,
     ) -> None:
         self._guarded = guarded
         self._access = access
         self._url = url
+        self._schema_text = schema
         self._stopping = stopping
         self._beat_s = beat_s
 
@@ -137,7 +141,7 @@ class JsonApp:
                 status=413,
             )
         except Fault as fault:
-            answer = _refusal(fault)
+            answer = _refusal(fault, path=scope["path"])
         except Exception:  # noqa: BLE001 - a mistake of ours is logged, and the client is told so
             _LOG.exception("%s %s failed", scope["method"], scope["path"])
             answer = _refusal(Fault("internal", "this failed here; the log of the server has more"))
@@ -202,7 +206,8 @@ class JsonApp:
         """Numbers of customers' builds are nobody's business who has no token."""
         found = await self._guarded.health()
         if not found.takes_builds or self._stopping.is_set():
-            return _json({"status": "not taking builds"}, status=503)
+            soon = ("retry-after", str(math.ceil(DOWN_RETRY_S)))
+            return _json({"status": "not taking builds"}, status=503, headers=(soon,))
         return _json({"status": "ok" if found.starts_builds else "builds wait"})
 
     async def _openapi(self, _: _Asked) -> _Answer:
@@ -210,6 +215,9 @@ class JsonApp:
 
     async def _page(self, _: _Asked) -> _Answer:
         return _Answer(200, page(self._url()).encode(), "text/plain; charset=utf-8")
+
+    async def _schema(self, _: _Asked) -> _Answer:
+        return _Answer(200, self._schema_text.encode(), "text/plain; charset=utf-8")
 
     # ----------------------------------------------------------------------------------- the logs
 
@@ -314,6 +322,7 @@ def _context(key: str, given: Any) -> BuildContext:
     with refusals("create_build"):
         if isinstance(given, str):
             return git(given)
+        given = {name: value for name, value in given.items() if value is not None}
         known = ("host", "owner", "repository", "ref", "subdir", "pull_request", "is_public")
         unknown = sorted(set(given) - set(known))
         if unknown:
@@ -328,8 +337,10 @@ def _context(key: str, given: Any) -> BuildContext:
 
 
 def _prefers_text(accept: str) -> bool:
+    """Whether text is named before any JSON; libraries such as axios name it behind, with each request."""
     kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    return "text/plain" in kinds and "application/x-ndjson" not in kinds
+    said = [kind for kind in kinds if kind in _LOG_KINDS]
+    return bool(said) and said[0] == "text/plain"
 
 
 def _json_line(line: LogLine) -> bytes:
@@ -355,10 +366,12 @@ def _json(said: Json, *, status: int = 200, headers: tuple[tuple[str, str], ...]
     return _Answer(status, json.dumps(said).encode() + b"\n", headers=headers)
 
 
-def _refusal(fault: Fault, *, status: int = 0) -> _Answer:
+def _refusal(fault: Fault, *, status: int = 0, path: str = "") -> _Answer:
     headers: list[tuple[str, str]] = []
     if fault.retry_after_s is not None:
         headers.append(("retry-after", str(max(1, math.ceil(fault.retry_after_s)))))
+    if fault.code == "unimplemented":  # RFC 9110, 15.5.6: an answer 405 has to say what there is
+        headers.append(("allow", ", ".join(methods_of(path))))
     if fault.code == "unauthenticated":
         headers.append(("www-authenticate", "Bearer"))
     return _json(_fault_json(fault), status=status or _STATUS[fault.code], headers=tuple(headers))

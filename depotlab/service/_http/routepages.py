@@ -38,8 +38,8 @@ def page(url: str) -> str:
                 lines.append(f"       {name}: {listed}")
     lines += [
         "",
-        "Fields with * are needed. Errors are {code, message, hint}. For Connect and gRPC the same operations are at",
-        "/depotlab.service.v1.BuildService/. A first build:",
+        "Fields with * are needed. Errors are {code, message, hint}. Uploads, builds and logs are Connect and",
+        "gRPC methods, too, of the schema /build_service.proto. A first build:",
         "",
         *curl_lines(url),
     ]

@@ -13,7 +13,16 @@ from urllib.parse import parse_qsl
 
 from depotlab._serving import Fault
 
-__all__ = ["ROUTES", "Field", "Kind", "Route", "find_route", "read_body", "read_query"]
+__all__ = [
+    "ROUTES",
+    "Field",
+    "Kind",
+    "Route",
+    "find_route",
+    "methods_of",
+    "read_body",
+    "read_query",
+]
 
 Kind = Literal["text", "map", "git", "number", "flag", "names"]
 
@@ -139,6 +148,12 @@ ROUTES: Final = (
     Route("revoke_token", "DELETE", "/v1/tokens/{id}", "make a token useless", may="admin"),
     Route("health", "GET", "/v1/health", "200 if builds are taken, else 503"),
     Route("openapi", "GET", "/openapi.json", "these operations as OpenAPI 3.1"),
+    Route(
+        "schema",
+        "GET",
+        "/build_service.proto",
+        "the Connect and gRPC methods, to make clients from",
+    ),
     Route("page", "GET", "/", "these operations as text"),
 )
 
@@ -150,19 +165,23 @@ def find_route(method: str, path: str) -> tuple[Route, str]:
         Fault: not_found: there is no such path. unimplemented: it has other methods.
     """
     words = path.strip("/").split("/")
-    others = []
     for route in ROUTES:
         found = _id_in(route, words)
         if found is None:
             continue
         if route.method == method or (method == "HEAD" and route.method == "GET"):
             return route, found
-        others.append(route.method)
-    if others:
+    if others := methods_of(path):
         raise Fault(
             "unimplemented", f"{method} is not for {path[:120]}", hint=f"use {' or '.join(others)}"
         )
     raise Fault("not_found", f"there is no {path[:120]}", hint="GET / says what there is")
+
+
+def methods_of(path: str) -> list[str]:
+    """Return the methods that the operations of a path have."""
+    words = path.strip("/").split("/")
+    return [route.method for route in ROUTES if _id_in(route, words) is not None]
 
 
 def _id_in(route: Route, words: list[str]) -> str | None:

@@ -28,6 +28,8 @@ __all__ = ["AwaitingServer", "Server", "Tls", "check_host", "serving"]
 _LOG = logging.getLogger("depotlab.service")
 
 _HEARD_S = 10.0
+# A request has a megabyte at most. Who never sends the end of one would else keep a connection for ever.
+_ARRIVES_S = 60.0
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - served with TLS only
 
 Tls = bool | tuple[str | os.PathLike[str], str | os.PathLike[str]] | None
@@ -80,7 +82,8 @@ async def serving(
         from depotlab.service._access.access import NOBODY
         from depotlab.service._http.guarded import Guarded
         from depotlab.service._http.jsonapp import MAX_REQUEST_BYTES, JsonApp
-        from depotlab.service._http.rpc import BuildServiceMethods
+        from depotlab.service._http.rpc import SERVICE, BuildServiceMethods
+        from depotlab.service._http.schemafile import schema
     except ImportError as error:
         raise MissingExtra("serving builds over the network", extra="service") from error
 
@@ -102,14 +105,22 @@ async def serving(
 
         stopping = asyncio.Event()
         guarded = Guarded(service, access, stopping)
+        methods = BuildServiceMethods(guarded).methods()
         rpc = RpcApp(
             access.identify,
-            BuildServiceMethods(guarded).methods(),
+            methods,
             anybody=NOBODY,
             log=_LOG,
             max_request_bytes=MAX_REQUEST_BYTES,
         )
-        plain = JsonApp(guarded, access, url=lambda: url, stopping=stopping, beat_s=beat_s)
+        plain = JsonApp(
+            guarded,
+            access,
+            url=lambda: url,
+            schema=schema(SERVICE, methods),
+            stopping=stopping,
+            beat_s=beat_s,
+        )
         listener = Listener(_app(rpc, plain), log=_LOG)
         stack.push_async_callback(listener.close)
         if api_tls is not None:
@@ -193,6 +204,7 @@ def _app(rpc: Callable[..., Any], plain: Callable[..., Any]) -> Callable[[Any, A
         app = rpc if scope["path"].startswith("/depotlab.service.") else plain
         try:
             await app(scope, exchange.receive, exchange.send)
+            await exchange.end()
         finally:
             await exchange.close()
 
@@ -211,11 +223,19 @@ class _Exchange:
     def __init__(self, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         self._receive = receive
         self._send = send
-        self._is_read = False
+        self._is_read = self._is_late = self._is_answered = False
+        self._until_s = asyncio.get_running_loop().time() + _ARRIVES_S
         self._forgetting: asyncio.Task[None] | None = None
 
     async def receive(self) -> Any:
-        message = await self._receive()
+        if self._is_read:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until_s):
+                message = await self._receive()
+        except TimeoutError:  # as if the client had left
+            self._is_late = self._is_read = True
+            return {"type": "http.disconnect"}
         self._is_read = not message.get("more_body", False)  # nothing comes after a disconnect
         return message
 
@@ -226,7 +246,15 @@ class _Exchange:
                     await self._hear()
             if not self._is_read:
                 self._forgetting = asyncio.create_task(self._forget())
+        self._is_answered = True
         await self._send(message)
+
+    async def end(self) -> None:
+        """Say why there is no answer, if the request did not come to its end."""
+        if self._is_late and not self._is_answered:
+            empty = [(b"content-length", b"0")]
+            await self._send({"type": "http.response.start", "status": 408, "headers": empty})
+            await self._send({"type": "http.response.body", "body": b""})
 
     async def _hear(self) -> None:
         while not self._is_read:

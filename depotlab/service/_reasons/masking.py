@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -35,7 +36,7 @@ class Mask:
         for text in secrets:
             words.update(line.strip() for line in (text, *text.splitlines()))
         words = {word for word in words if len(word) >= _MIN_LETTERS}
-        words |= {quote(word, safe="") for word in words}
+        words |= {written for word in words for written in _as_written(word)}
         for url in urls:
             words |= set(_parts_of(url))
         self._words = tuple(sorted(words, key=lambda word: (-len(word), word)))
@@ -56,6 +57,14 @@ class Mask:
 
     def __repr__(self) -> str:
         return "<Mask>"
+
+
+def _as_written(word: str) -> Iterable[str]:
+    """Yield a text as addresses, JSON and shells have it: programs print what they were given in their own way."""
+    yield quote(word, safe="")
+    yield json.dumps(word)[1:-1]
+    yield json.dumps(word, ensure_ascii=False)[1:-1]
+    yield word.replace("'", "'\\''")
 
 
 def _parts_of(url: str) -> Iterable[str]:

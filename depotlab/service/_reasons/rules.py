@@ -75,6 +75,12 @@ RULES: tuple[Rule, ...] = (
         "Check the base image, and whether the program is installed before it is used.",
     ),
     Rule(
+        "user",
+        ("unable to find user", "unable to find group"),
+        "The image does not have the user or group that a step runs as. Check the names in USER lines, and whether "
+        "they are made before.",
+    ),
+    Rule(
         "command_failed",
         ("did not complete successfully", "failed to solve: process", "executor failed running"),
         "A command of the Dockerfile failed. The build's log has what it printed.",
@@ -88,9 +94,19 @@ RULES: tuple[Rule, ...] = (
     # ---------------------------------------------------------------- where the source comes from
     Rule(
         "git_ref",
-        ("repository does not contain ref", "couldn't find remote ref", "not our ref"),
+        (
+            "repository does not contain ref",
+            "couldn't find remote ref",
+            "not our ref",
+            "cannot obtain needed object",
+        ),
         "The branch, tag or commit is not in the repository. It may have been deleted or overwritten: push again, or "
         "choose another one.",
+    ),
+    Rule(
+        "git_folder",
+        ("invalid subdir", "git subpath"),
+        "The repository has no folder of that name at this commit. Check the root directory in the settings.",
     ),
     Rule(
         "git_access",
@@ -107,18 +123,22 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "context",
-        (
-            "failed to resolve httpcontext",
-            "failed to read downloaded context",
-            "failed to load cache key: invalid response status",
-        ),
-        "The uploaded source could not be fetched by the build machine. Upload it again and start another build.",
+        ("failed to resolve httpcontext", "failed to read downloaded context"),
+        "The uploaded source could not be fetched by the build machine, or was replaced after it was looked at. Upload "
+        "it again and start another build.",
+    ),
+    # Of the uploaded source's own step these are `context`: see `user_error`.
+    Rule(
+        "download",
+        ("invalid response status", 'failed to load cache key: get "http', "digest mismatch"),
+        "A file that the Dockerfile downloads cannot be had, or has another checksum. Check the addresses and the "
+        "checksums of its ADD lines.",
     ),
     Rule(
         "context_archive",
         ("path escapes from parent", "archive/tar:", "unexpected eof in archive"),
-        "The uploaded source could not be unpacked: an entry leads out of it, or is damaged. Make the archive again "
-        "with relative paths, without '..'.",
+        "The uploaded source could not be unpacked: an entry of it has a name, link or kind that cannot be, or is "
+        "damaged. Make the archive again from files, folders and links, with relative paths, without '..'.",
     ),
     # ------------------------------------------------------------------------------ the registries
     Rule(
@@ -174,7 +194,8 @@ RULES: tuple[Rule, ...] = (
             "must be of the form: name=value",
             "contains value with non-printable ascii characters",
         ),
-        "A build argument or label is malformed. It is NAME=VALUE, without line breaks and other control characters.",
+        "A variable, label or build argument is malformed. It is NAME=VALUE, without line breaks and other control "
+        "characters.",
     ),
     Rule(
         "expression",
@@ -192,7 +213,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "lint",
         ("linting failed", "lint violation found"),
-        "The Dockerfile breaks rules that were asked to be kept. The build's log names the lines and the rules.",
+        "The Dockerfile breaks rules that were asked to be kept. The build's log names the rules.",
     ),
     Rule(
         "dockerfile_syntax",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 from depotlab._depot import (
     DeadlineExceeded,
@@ -39,7 +40,9 @@ from depotlab.service._boundary import EndUserError
 from depotlab.service._reasons.rules import RULES, Rule
 from depotlab.service._reasons.scrubbing import scrubbed
 
-__all__ = ["RULES", "Rule", "is_transient", "scrubbed", "user_error"]
+__all__ = ["RULES", "ContextStep", "Rule", "is_transient", "last_words", "scrubbed", "user_error"]
+
+ContextStep = Literal["", "fetch", "unpack"]
 
 _MOST_RAW_CHARS = 4000
 _MOST_STEP_CHARS = 200
@@ -52,12 +55,16 @@ _INTERNAL = (
 )
 
 
-def user_error(error: BaseException | str, *, extra: Sequence[Rule] = ()) -> EndUserError:
+def user_error(
+    error: BaseException | str, *, extra: Sequence[Rule] = (), failed: ContextStep = ""
+) -> EndUserError:
     """Return what to tell the customer of a build that failed.
 
     Args:
         error: As it was raised (its cause, the daemon's own words, is looked at too), or a text of the daemon.
         extra: Rows that come before all others: those of `BuildService(error_rules=...)`.
+        failed: Which step of the uploaded source failed, if it was one: fetching it, or unpacking it. The daemon has
+            the same words for that as for downloads and paths of the Dockerfile.
     """
     said = _said(error)
     raw = _shortened(scrubbed(said))
@@ -67,11 +74,15 @@ def user_error(error: BaseException | str, *, extra: Sequence[Rule] = ()) -> End
     if isinstance(error, StepFailed):
         category, words = _step(error)
         return EndUserError(category, scrubbed(words), raw)
+    # An image that has other platforms only is not found either.
+    if isinstance(error, ImageNotFound) and _BY_CATEGORY["platform"].fits(text):
+        return EndUserError("platform", _BY_CATEGORY["platform"].message, raw)
     if typed := next((row for row in _TYPED if isinstance(error, row[0])), None):
         _, category, message = typed
         words = scrubbed(message(error))
         return EndUserError(category, words, "" if raw == words else raw)
-    if found := next((rule for rule in RULES if rule.fits(text)), None):
+    found = next((rule for rule in RULES if rule.fits(text)), None)
+    if found := _CONTEXT_RULES.get((failed, found.category if found else ""), found):
         return EndUserError(found.category, found.message + _place(error), raw)
     if other := next((row for row in _OTHERWISE if isinstance(error, row[0])), None):
         _, category, words = other
@@ -79,6 +90,30 @@ def user_error(error: BaseException | str, *, extra: Sequence[Rule] = ()) -> End
     if isinstance(error, str | RpcFailed | DaemonError):
         return EndUserError("unknown", _UNKNOWN, raw)
     return EndUserError("internal", _INTERNAL, raw or type(error).__name__)
+
+
+_BY_CATEGORY = {rule.category: rule for rule in RULES}
+_CONTEXT_RULES = {
+    ("fetch", "download"): _BY_CATEGORY["context"],
+    ("fetch", ""): _BY_CATEGORY["context"],
+    ("unpack", ""): _BY_CATEGORY["context_archive"],
+    # The frontend says that it is the Dockerfile which it cannot read.
+    ("unpack", "dockerfile_path"): _BY_CATEGORY["context_archive"],
+    ("unpack", "missing_file"): _BY_CATEGORY["context_archive"],
+}
+_NOT_OF_THE_SOURCE = ("context", "push")
+
+
+def last_words(error: BaseException, told: EndUserError) -> str:
+    """Return what a log has to end with, so that customers read there why their source is not built.
+
+    Steps print why they fail; a daemon that refuses a Dockerfile, or cannot fetch an image, says it to its client only.
+    Empty where the log has it already, or it is not about the source.
+    """
+    is_said = isinstance(error, StepFailed) or told.category in _NOT_OF_THE_SOURCE
+    if is_said or not isinstance(error, DaemonError):
+        return ""
+    return f"{told.raw}{_place(error)}"
 
 
 # ------------------------------------------------------------------------------------ by their types
@@ -98,14 +133,22 @@ _EXIT_CODES = {
 }
 _PRINTED = ("command_failed", "The log of the build has what it printed.")
 # The runtime's own words stand where the command's would.
-_NOT_STARTED = next(rule for rule in RULES if rule.category == "command_not_found")
+_NOT_STARTED = _BY_CATEGORY["command_not_found"]
+_WRONG_KIND = (
+    "platform",
+    "The program is for another kind of processor than the machine's, or is none: check the platform of the image in "
+    "its FROM line.",
+)
 
 
 def _step(error: StepFailed) -> tuple[str, str]:
     """Return category and message of a step that failed."""
     category, why = _EXIT_CODES.get(error.exit_code, _PRINTED)
-    if error.log_tail and _NOT_STARTED.fits(error.log_tail[-1].lower()):
+    printed = error.log_tail[-1].lower() if error.log_tail else ""
+    if _NOT_STARTED.fits(printed):
         category, why = _NOT_STARTED.category, _NOT_STARTED.message
+    elif printed.startswith("exec ") and printed.endswith("exec format error"):
+        category, why = _WRONG_KIND
     step = cut(error.step, _MOST_STEP_CHARS)
     return category, f"The step {step!r} failed with exit code {error.exit_code}. {why}"
 
@@ -211,6 +254,7 @@ _TRANSIENT = (
     "network is unreachable",
     "no active session",
     "server misbehaving",
+    "the requested url returned error: 5",  # of the host of a repository, to git
     "temporary failure in name resolution",
     "tls handshake timeout",
     "unexpected eof",

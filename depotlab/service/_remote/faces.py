@@ -100,7 +100,7 @@ def _waited(
 
 
 class RemoteBuildService(_RemoteFace):
-    """A build service elsewhere: the verbs, values and errors of `BuildService`.
+    """A build service elsewhere: verbs, values and errors are those of `BuildService`, without `health` and `drain`.
 
     Requests that come to the same when they are obeyed twice are sent again when an answer is lost or the service is
     down for a moment; that goes for `create_build` too, which always carries an idempotency key. A log that is

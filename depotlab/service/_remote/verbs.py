@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import math
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from urllib.parse import quote
 
 from depotlab._depot import Listing
+from depotlab.errors import DepotlabError
+from depotlab.service._asking.checks import check_expires_s, no_build
 from depotlab.service._asking.packing import Packable, pack_and_put
 from depotlab.service._boundary import (
     BuildContext,
@@ -25,7 +29,7 @@ from depotlab.service._jsonvalues import (
     read_token,
     read_upload,
 )
-from depotlab.service._remote.wire import RemoteWire
+from depotlab.service._remote.wire import PATIENT_TRIES, RemoteWire
 from depotlab.service._values import (
     BuildInfo,
     BuildInfos,
@@ -36,6 +40,8 @@ from depotlab.service._values import (
 )
 
 __all__ = ["Remote", "RemoteLog", "RemoteTokenBook"]
+
+_LOG = logging.getLogger("depotlab.service")
 
 _FIRST_LOOK_S = 0.1
 _LAST_LOOK_S = 2.0
@@ -141,10 +147,13 @@ class Remote:
     ) -> BuildInfo:
         """Ask for a build, and wait until it has ended. One that failed is returned; its `.check()` raises.
 
+        A service that is started anew meanwhile is waited for, for about a minute.
+
         Ctrl-C, or cancelling the task, cancels the build, unless an `idempotency_key` was given: then it may be
         another's. Arguments and errors are those of `create_build`.
         """
-        build = await self.create_build(
+        order = functools.partial(
+            self.create_build,
             context,
             project=project,
             deployment=deployment,
@@ -156,19 +165,32 @@ class Remote:
             labels=labels,
             env=env,
             git_token=git_token,
-            idempotency_key=idempotency_key,
+            idempotency_key=idempotency_key or secrets.token_hex(16),
         )
-        pause_s = _FIRST_LOOK_S
+        build: BuildInfo | None = None
         try:
+            build = await order()
+            pause_s = _FIRST_LOOK_S
             while not build.has_ended:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 1.2, _LAST_LOOK_S)
-                build = await self.get_build(build.build_id)
+                said = await self.wire.ask("GET", _of(build.build_id), tries=PATIENT_TRIES)
+                build = read_build(said)
         except asyncio.CancelledError:
             if not idempotency_key:
-                await self.cancel_build(build.build_id)
+                await self._call_off(build, order)
             raise
         return build
+
+    async def _call_off(
+        self, build: BuildInfo | None, order: Callable[[], Awaitable[BuildInfo]]
+    ) -> None:
+        """Cancel a build; one whose answer was still on its way is asked for again, under its key, to know its id."""
+        try:
+            build = build or await order()
+            await self.cancel_build(build.build_id)
+        except DepotlabError as error:  # who cancels is told that all the same
+            _LOG.warning("a build for %s is not cancelled: %s", self.wire.url, error.message)
 
     async def get_build(self, build_id: str) -> BuildInfo:
         """Return a build as it stands.
@@ -243,6 +265,7 @@ class RemoteTokenBook:
             "projects": projects if isinstance(projects, str) else list(projects),
             "may": may if isinstance(may, str) else list(may),
         }
+        check_expires_s(expires_s)
         if expires_s is not None:
             body["expires_s"] = math.ceil(expires_s)
         return read_made_token(await self._wire.ask("POST", "/v1/tokens", body=body, again=False))
@@ -281,11 +304,14 @@ class RemoteLog:
 
 
 def _of(build_id: str) -> str:
+    if build_id == "":  # the path without it is that of all builds
+        raise no_build(build_id)
     return f"/v1/builds/{quote(str(build_id), safe='')}"
 
 
-def _plain(values: Mapping[str, str] | None) -> dict[str, str]:
-    return dict(values or {})
+def _plain(values: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """A mapping of any kind as JSON knows them; what is none, the service refuses by its name."""
+    return dict(values) if isinstance(values, Mapping) else values
 
 
 def _context(context: str | BuildContext) -> Json:

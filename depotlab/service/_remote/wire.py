@@ -38,11 +38,11 @@ from depotlab.errors import (
 from depotlab.service._jsonvalues import Json, read_line
 from depotlab.service._values import LogLine
 
-__all__ = ["RemoteWire", "check_token", "check_url"]
+__all__ = ["PATIENT_TRIES", "RemoteWire", "check_token", "check_url"]
 
 _TRIES: Final = 5
-# Of a log that had begun: about a minute, in which a service is started anew.
-_LOG_TRIES: Final = 9
+PATIENT_TRIES: Final = 9
+"""For a build that is there, and a log that had begun: about a minute, in which a service is started anew."""
 _FIRST_PAUSE_S: Final = 0.2
 _MOST_PAUSE_S: Final = 30.0
 _TIMEOUT_S: Final = 60.0
@@ -122,6 +122,7 @@ class RemoteWire:
         query: Mapping[str, Any] | None = None,
         body: Json | None = None,
         again: bool = True,
+        tries: int = _TRIES,
     ) -> Any:
         """Ask, and again where that helps, and return what the answer's JSON says.
 
@@ -131,14 +132,22 @@ class RemoteWire:
             query: Its fields; those that are None are left out.
             body: Its fields.
             again: Whether obeying it twice is the same as once.
+            tries: How often it is asked then, at most.
 
         Raises:
             ServiceError: The service refuses it.
             Unreachable: It cannot be reached.
             ConnectionLost: The connection broke, and nobody knows whether the request was obeyed.
             ProtocolError: The answer is not one of a build service.
+            UsageError: A field cannot be said in JSON.
         """
-        data = b"" if body is None else json.dumps(body).encode()
+        try:
+            data = b"" if body is None else json.dumps(body).encode()
+        except (TypeError, ValueError) as error:  # of kinds of values only, not of what they hold
+            raise UsageError(
+                f"The request cannot be sent: {error}.",
+                hint="give texts, numbers, and mappings of texts",
+            ) from None
         n_tried = 0
         while True:
             n_tried += 1
@@ -157,7 +166,7 @@ class RemoteWire:
                 )
             except _Failed as failure:
                 failed = failure
-            pause_s = self._pause_s(failed, n_tried) if again else None
+            pause_s = self._pause_s(failed, n_tried, most=tries) if again else None
             if pause_s is None:
                 raise failed.error from failed.__cause__
             await asyncio.sleep(pause_s)
@@ -179,7 +188,7 @@ class RemoteWire:
                 async with aclosing(self._lines(build_id, offset, follow)) as pieces:
                     async for lines in pieces:
                         # A service that was there before is worth waiting for: it may be started anew.
-                        n_failed, most = 0, _LOG_TRIES
+                        n_failed, most = 0, PATIENT_TRIES
                         fresh = [line for line in lines if line.offset >= offset]
                         if fresh:
                             offset = fresh[-1].offset + 1
@@ -298,7 +307,7 @@ class RemoteWire:
     def _masked(self, text: str) -> str:
         return text.replace(self._token, "•••") if len(self._token) >= _MIN_SECRET_CHARS else text
 
-    def _pause_s(self, failed: _Failed, n_tried: int, *, most: int = _TRIES) -> float | None:
+    def _pause_s(self, failed: _Failed, n_tried: int, *, most: int) -> float | None:
         """How long to wait before the next try; None to give up. Half of our own pause is left to chance."""
         asked_s = failed.wait_s or 0.0
         if not failed.may_pass or n_tried >= most or asked_s > _MOST_PAUSE_S:

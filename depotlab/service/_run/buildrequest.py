@@ -24,7 +24,20 @@ from depotlab.service._boundary import GitContext, Order, UploadedContext
 from depotlab.service._run.environment import ENV_ARG, ENV_SECRET
 from depotlab.service._settings.registry import Registry, image_tag
 
-__all__ = ["Given", "build_request", "image_of", "options_of", "saved_at_depot"]
+__all__ = [
+    "FETCH_STEP",
+    "UNPACK_STEP",
+    "Given",
+    "build_request",
+    "image_of",
+    "options_of",
+    "saved_at_depot",
+]
+
+
+FETCH_STEP = "[internal] load uploaded context"
+UNPACK_STEP = "[internal] unpack uploaded context"
+"""The names of the steps that get an uploaded archive."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,6 +46,7 @@ class Given:
 
     Attributes:
         context_url: Where the machine gets an uploaded archive.
+        context_digest: What it has to be; empty where it cannot have been replaced since it was looked at.
         git_token: For the host of a git context, or empty.
         env: The environment as a file; empty for none.
         env_hash: Names it.
@@ -40,6 +54,7 @@ class Given:
     """
 
     context_url: str = ""
+    context_digest: str = ""
     git_token: str = ""
     env: bytes = b""
     env_hash: str = ""
@@ -62,7 +77,7 @@ def build_request(
     if isinstance(order.context, GitContext) and given.git_token:
         secrets[f"GIT_AUTH_TOKEN.{order.context.host.lower()}"] = given.git_token
     target = Dockerfile(
-        main=_context(order.context, given.context_url),
+        main=_context(order.context, given),
         filename=order.dockerfile_path,
         target=order.target,
         args=args,
@@ -116,20 +131,23 @@ def _pushed(*names: str, insecure: bool = False) -> Output:
     return export.image(*names, push=True, oci_mediatypes=True, insecure=insecure)
 
 
-def _context(given: UploadedContext | GitContext, url: str) -> Context:
-    return context(git_url(given) if isinstance(given, GitContext) else _unpacked(url))
+def _context(asked: UploadedContext | GitContext, given: Given) -> Context:
+    if isinstance(asked, GitContext):
+        return context(git_url(asked))
+    return context(_unpacked(given.context_url, given.context_digest))
 
 
-def _unpacked(url: str) -> State:
+def _unpacked(url: str, digest: str = "") -> State:
     """Return the files of an archive, without its address in the name of a step."""
     archive = http(
         url,
+        checksum=digest or None,
         filename="context",
-        description={"llb.customname": "[internal] load uploaded context"},
+        description={"llb.customname": FETCH_STEP},
     )
     return scratch().file(
         copy(archive, "/context", "/", attempt_unpack=True),
-        name="[internal] unpack uploaded context",
+        name=UNPACK_STEP,
     )
 
 

@@ -171,23 +171,26 @@ class Projects:
         )
 
 
-async def find_or_make(projects: DepotProjects, depot: Depot, project: str) -> str:
+async def find_or_make(
+    projects: DepotProjects, depot: Depot, project: str, *, organization_id: str = ""
+) -> str:
     """Return the id of the Depot project of a customer's project: the oldest of its name, made if there is none.
 
     Args:
         projects: Of the API, with a token that may make projects.
         depot: Names the project, and says what a new one is like.
         project: The customer's project.
+        organization_id: Owns it; empty is what the token belongs to.
 
     Raises:
         DepotError: Depot refused, or cannot be reached.
     """
     name = depot.project_name(project)
-    found = await _oldest(projects, name)
+    found = await _oldest(projects, name, organization_id)
     if found is not None:
         return found.id
     made = await projects.create(name, region=depot.region, cache_policy=depot.cache_policy())
-    oldest = await _oldest(projects, name) or made
+    oldest = await _oldest(projects, name, organization_id) or made
     if oldest.id != made.id:
         # Ours is empty, and everybody who looks finds the other one.
         try:
@@ -197,8 +200,11 @@ async def find_or_make(projects: DepotProjects, depot: Depot, project: str) -> s
     return oldest.id
 
 
-async def _oldest(projects: DepotProjects, name: str) -> Project | None:
+async def _oldest(projects: DepotProjects, name: str, organization_id: str) -> Project | None:
     same = [project async for project in projects.list() if project.name == name]
+    # A user's token sees the projects of every organization of that user.
+    if organization_id:
+        same = [project for project in same if project.organization_id in ("", organization_id)]
     return min(same, key=_age, default=None)
 
 

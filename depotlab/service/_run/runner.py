@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from depotlab.service._boundary import (
     Failed,
     GitContext,
     Journal,
+    Line,
     Order,
     Outcome,
     Secrets,
@@ -34,8 +36,13 @@ from depotlab.service._boundary import (
 from depotlab.service._reasons.masking import Mask
 from depotlab.service._reasons.rules import Rule
 from depotlab.service._reasons.scrubbing import scrubbed
-from depotlab.service._reasons.usererrors import is_transient, user_error
-from depotlab.service._run.buildrequest import Given, build_request
+from depotlab.service._reasons.usererrors import (
+    ContextStep,
+    is_transient,
+    last_words,
+    user_error,
+)
+from depotlab.service._run.buildrequest import FETCH_STEP, UNPACK_STEP, Given, build_request
 from depotlab.service._run.depotrun import Built, DepotRun
 from depotlab.service._run.environment import env_file, env_hash
 from depotlab.service._run.hearing import Hearing
@@ -159,14 +166,21 @@ class Runner:
     async def _run(self, attempt: _Attempt) -> Built:
         order, journal = attempt.order, attempt.journal
         if isinstance(order.context, UploadedContext):
-            await self._storage.check(
+            found = await self._storage.check(
                 order.context.key,
                 max_bytes=self._limits.max_context_bytes,
                 max_unpacked_bytes=self._limits.max_unpacked_bytes,
             )
+            attempt.context_digest = found.digest
         journal.stage("project")
         opened = await self._depot_api()
-        make = partial(find_or_make, opened.api.projects, self._depot, order.project)
+        make = partial(
+            find_or_make,
+            opened.api.projects,
+            self._depot,
+            order.project,
+            organization_id=opened.reach.config.organization.value,
+        )
         project_id = await self.projects.depot_project(order.project, order.workspace, make)
         try:
             return await self._build(attempt, opened, project_id)
@@ -218,6 +232,7 @@ class Runner:
         named = env_hash(data, key=opened.reach.config.require_token()) if data else ""
         return Given(
             context_url=url,
+            context_digest=attempt.context_digest,
             git_token=attempt.git_token,
             env=data,
             env_hash=named,
@@ -266,9 +281,13 @@ class Runner:
 
     def _failed(self, error: DepotlabError, attempt: _Attempt) -> Failed:
         mask = attempt.mask
-        told = user_error(error, extra=self._error_rules)
+        told = user_error(error, extra=self._error_rules, failed=attempt.failed)
+        told = replace(told, message=mask(told.message), raw=mask(told.raw))
+        if words := mask(last_words(error, told)).splitlines():
+            now = datetime.now(UTC)
+            attempt.journal.lines([Line("", "", 0, now, text) for text in words])
         return Failed(
-            replace(told, message=mask(told.message), raw=mask(told.raw)),
+            told,
             is_transient=is_transient(error),
             cached_steps=attempt.cached_steps,
             total_steps=attempt.total_steps,
@@ -284,6 +303,7 @@ class _Attempt:
         self.journal = journal
         self.mask = Mask([secrets.git_token, *secrets.env.values()])
         self.git_token = ""
+        self.context_digest = ""
         self.called_off = ""
         self._hearing: Hearing | None = None
 
@@ -297,6 +317,16 @@ class _Attempt:
         """Remove the temporary file of a long log."""
         if self._hearing is not None:
             self._hearing.close()
+
+    @property
+    def failed(self) -> ContextStep:
+        """Which of our own steps failed, as far as the daemon told."""
+        if self._hearing is None:
+            return ""
+        told = self._hearing.told
+        if told.has_failed(FETCH_STEP):
+            return "fetch"
+        return "unpack" if told.has_failed(UNPACK_STEP) else ""
 
     @property
     def cached_steps(self) -> int:

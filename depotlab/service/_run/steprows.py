@@ -117,6 +117,11 @@ class BuildTold:
         rows.sort(key=lambda row: row.started_at)
         return rows
 
+    def has_failed(self, name: str) -> bool:
+        """Whether a step of this name failed by itself; the failure of another one cancels it."""
+        ends = (v.newest[2] for v in self._vertices.values() if v.name == name and v.runs)
+        return any(error and not error.endswith("context canceled") for error in ends)
+
     @property
     def total_steps(self) -> int:
         """Steps that were worked on."""

@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
 import logging
+import os
+import resource
 import shlex
 import signal
 import sys
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from depotlab._local import make_private_dir, read_text, write_private
+from depotlab._values import cut
 from depotlab.errors import EngineError, MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ T = TypeVar("T")
 _OK = 0
 _DRAIN_S = 600.0
 _DAY_S = 86400
+_MOST_FILES = 65_536
 _DESCRIPTION = (
     "Run a build service: uploads, a queue, builds on Depot, logs and telemetry, for clients with tokens. "
     "Secrets come from the environment: DEPOT_TOKEN, DEPOTLAB_REGISTRY_PASSWORD, DEPOTLAB_CLICKHOUSE_PASSWORD, and "
@@ -128,9 +133,23 @@ def _serve(options: argparse.Namespace) -> int:
     if options.tls is not None:
         config.tls = _tls(options.tls)
     check_host(config.host, config.tls)
+    _allow_files()
     asyncio.run(_run(config, options))
-    _say("stopped")
+    _tell("stopped")
     return _OK
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files: each log that is followed is one, and builds need some, too.
+
+    The usual soft limit of 1024 is there for programs that call select(), which this one does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # A system may have a limit of its own; then it stays as it is.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -141,19 +160,37 @@ def _config(options: argparse.Namespace) -> Config:
     config = Config()
     if options.config is not None:
         path: Path = options.config
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"The configuration {path} cannot be read: {getattr(error, 'strerror', None) or error}.",
-                hint="give the path of a TOML file with --config",
-            ) from error
-        config = read_config(text, name=str(path), folder=path.absolute().parent)
+        config = read_config(_text(path), name=str(path), folder=path.absolute().parent)
     if options.state is not None:
         config.options["state"] = options.state
     if getattr(options, "local", False):
-        config.options["depot"] = Depot(local=True)
+        depot: Depot = config.options.get("depot") or Depot()
+        # What new projects are like, and how long machines are waited for, goes for this one, too.
+        config.options["depot"] = dataclasses.replace(
+            depot, local=depot.local or True, token=None, url=None, organization=None
+        )
     return config
+
+
+def _state(options: argparse.Namespace) -> str | Path | None:
+    """The folder of the state, which is all that tokens need: this shell may have no secret of the service."""
+    from depotlab.service._serve.configfile import read_state
+
+    said: str | Path | None = None
+    if options.config is not None:
+        path: Path = options.config
+        said = read_state(_text(path), name=str(path), folder=path.absolute().parent)
+    return said if options.state is None else options.state
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"The configuration {path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            hint="give the path of a TOML file with --config",
+        ) from error
 
 
 async def _run(config: Config, options: argparse.Namespace) -> None:
@@ -171,7 +208,7 @@ async def _run(config: Config, options: argparse.Namespace) -> None:
             _ready(server, config, options)
             await signals.get()
             running = (await service.health()).n_running
-            _say(f"draining: {running} {'build runs' if running == 1 else 'builds run'}")
+            _tell(f"draining: {running} {'build runs' if running == 1 else 'builds run'}")
             await _first(service.drain(options.drain), signals.get())
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -210,24 +247,24 @@ def _ready(server: AwaitingServer, config: Config, options: argparse.Namespace) 
     from depotlab._serving import is_loopback
     from depotlab.service._http.routepages import curl_lines
 
-    _say(f"The build service is at {server.url}; that page says what it does.")
+    _tell(f"The build service is at {server.url}; that page says what it does.")
     if server.ca is not None:
-        _say(f"Clients trust it with the authority in {server.ca}.")
+        _tell(f"Clients trust it with the authority in {server.ca}.")
     if not is_loopback(config.host) and "storage" not in config.options:
-        _say(
+        _tell(
             "Uploads can come from this computer only: give [storage] a host and a public_url, or use [s3]."
         )
-    _say("A first build, in a shell:")
-    _say("")
+    _tell("A first build, in a shell:")
+    _tell("")
     given = (("--config", options.config), ("--state", options.state))
     places = "".join(f" {flag} {shlex.quote(str(path.absolute()))}" for flag, path in given if path)
-    _say(f"  TOKEN=$(depotlab serve token create --project demo{places}); PROJECT=demo")
-    _say("  cd \"$(mktemp -d)\"; printf 'FROM scratch\\nCOPY Dockerfile /\\n' > Dockerfile")
+    _tell(f"  TOKEN=$(depotlab serve token create --project demo{places}); PROJECT=demo")
+    _tell("  cd \"$(mktemp -d)\"; printf 'FROM scratch\\nCOPY Dockerfile /\\n' > Dockerfile")
     trust = f"--cacert {shlex.quote(str(server.ca))}" if server.ca is not None else ""
     for line in curl_lines(server.url, trust=trust):
-        _say(f"  {line}")
-    _say("")
-    _say("It stays until Ctrl-C.")
+        _tell(f"  {line}")
+    _tell("")
+    _tell("It stays until Ctrl-C.")
 
 
 def _tls(given: list[Path]) -> bool | tuple[Path, Path]:
@@ -254,7 +291,8 @@ def _create_token(options: argparse.Namespace) -> int:
     made = _with_access(
         options,
         lambda access: access.create(
-            options.description or f"for {', '.join(options.project or ['all projects'])}",
+            options.description
+            or cut(f"for {', '.join(options.project or ['all projects'])}", 200),
             projects=projects,
             may=options.may or ("build", "read"),
             expires_s=None if options.days is None else options.days * _DAY_S,
@@ -268,7 +306,7 @@ def _create_token(options: argparse.Namespace) -> int:
 
 def _list_tokens(options: argparse.Namespace) -> int:
     for token in _with_access(options, lambda access: access.list()):
-        ends = f"until {token.expires_at:%Y-%m-%d %H:%M}" if token.expires_at else "for ever"
+        ends = f"until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "for ever"
         projects = " ".join(token.projects) or "all projects"
         _say(f"{token.token_id}  {' '.join(token.may)}  {projects}  {ends}  {token.description}")
     return _OK
@@ -287,7 +325,7 @@ def _with_access(options: argparse.Namespace, work: Callable[[Access], Awaitable
     from depotlab.service._core.parts import state_folder
     from depotlab.service._core.tables import open_database
 
-    folder = state_folder(_config(options).options.get("state"))
+    folder = state_folder(_state(options))
 
     async def run() -> T:
         make_private_dir(folder)
@@ -311,6 +349,17 @@ def _port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError("must be 0 to 65535")
     return number
+
+
+def _tell(text: str) -> None:
+    """Say it to whoever still reads: builds that run are more than the pipe that the first lines went to."""
+    try:
+        _say(text)
+    except BrokenPipeError:
+        # Also what waits in the buffer of Python's file goes there.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _say(text: str, *, to_error: bool = False) -> None:

@@ -17,11 +17,12 @@ from typing import Any, Final
 
 from depotlab.errors import MissingExtra, ServiceError, UsageError
 from depotlab.service._http.server import Tls
+from depotlab.service._reasons.rules import Rule
 from depotlab.service._settings.depot import Depot
 from depotlab.service._settings.limits import Limits
 from depotlab.service._settings.registry import Registry
 
-__all__ = ["SECTIONS", "Config", "read_config"]
+__all__ = ["SECTIONS", "Config", "read_config", "read_state"]
 
 Kinds = tuple[type, ...]
 
@@ -134,14 +135,31 @@ def read_config(
         MissingExtra: What it asks for needs a package that is not installed.
     """
     environ = os.environ if environ is None else environ
+    sections, rules = _read(text, name, folder)
+    config = _made(sections, name, environ)
+    if rules:
+        config.options["error_rules"] = rules
+    return config
+
+
+def read_state(text: str, *, name: str, folder: Path) -> str | None:
+    """Return the folder of the state, for who needs no secret of the rest; arguments and errors as `read_config`."""
+    sections, _ = _read(text, name, folder)
+    state: str | None = sections[""].get("state")
+    return state
+
+
+def _read(text: str, name: str, folder: Path) -> tuple[dict[str, dict[str, Any]], tuple[Rule, ...]]:
+    """Return what the file says, checked, with whole paths."""
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is no TOML: {error}.", hint="see toml.io for its form") from None
+    rules = _rules(said.pop("errors", []), name)
     sections = _checked(said, _Place(text, name))
     for (section, key), value in _paths(sections):
         sections[section][key] = str(folder / Path(value).expanduser())
-    return _made(sections, name, environ)
+    return sections, rules
 
 
 def _paths(sections: Mapping[str, Mapping[str, Any]]) -> list[tuple[tuple[str, str], str]]:
@@ -211,6 +229,8 @@ def _value(section: str, key: str, value: Any, place: _Place) -> Any:
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         names = " or ".join(_NAMES[kind] for kind in kinds)
         raise UsageError(f"{where}: {within}{key} is {value!r:.60}.", hint=f"it has to be {names}")
+    if value == "" and (section, key) in _PATHS:
+        raise UsageError(f"{where}: {within}{key} is empty.", hint="give a path, or leave it out")
     return value
 
 
@@ -221,6 +241,33 @@ def _near(name: str, names: list[str]) -> str:
         if near
         else f"there is {', '.join(names)}"
     )
+
+
+def _rules(said: object, name: str) -> tuple[Rule, ...]:
+    """Return what `[[errors]]` says: rows of what customers are told, each with all of its keys."""
+    if not isinstance(said, list) or not all(isinstance(row, dict) for row in said):
+        raise UsageError(
+            f"{name}: errors is no list of rows.", hint="write [[errors]] above each of them"
+        )
+    rules = []
+    for number, row in enumerate(said, 1):
+        where = f"{name}, [[errors]] number {number}"
+        if wrong := sorted(row.keys() ^ {"category", "patterns", "message"}):
+            what = "is no setting" if wrong[0] in row else "is missing"
+            raise UsageError(
+                f"{where}: {wrong[0]} {what}.",
+                hint="a row has category, patterns and message",
+            )
+        texts, patterns = (row["category"], row["message"]), row["patterns"]
+        is_list = isinstance(patterns, list) and all(isinstance(one, str) for one in patterns)
+        if not is_list or not all(isinstance(one, str) and one for one in texts):
+            raise UsageError(
+                f"{where} is malformed.",
+                hint='category and message are texts, patterns a list of them: ["no space left"]',
+            )
+        with _told(where):
+            rules.append(Rule(row["category"], tuple(patterns), row["message"]))
+    return tuple(rules)
 
 
 # --------------------------------------------------------------------------------------- making
@@ -236,7 +283,13 @@ def _made(sections: Mapping[str, dict[str, Any]], name: str, environ: Mapping[st
     if "depot" in sections:
         config.options["depot"] = section("depot", Depot)
     if "registry" in sections:
-        password = environ.get(_SECRETS["registry", "password"], "")
+        variable = _SECRETS["registry", "password"]
+        password = environ.get(variable, "")
+        if sections["registry"].get("user") and not password:
+            raise UsageError(
+                f"{name}, [registry]: there is no password for its user.",
+                hint=f"set the variable {variable}",
+            )
         config.options["registry"] = section("registry", Registry, password=password)
     if "limits" in sections:
         config.options["limits"] = section("limits", Limits)

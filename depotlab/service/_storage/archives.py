@@ -128,7 +128,7 @@ class _Stream:
 def _entries(stream: _Stream, compression: str) -> tuple[int, int]:
     """Return how many entries there are, and what their contents come to."""
     n_entries = n_headers = total_bytes = 0
-    said: dict[bytes, int] = {}
+    said: dict[bytes, bytes] = {}
     while any(header := stream.take(_BLOCK_BYTES)):
         if not n_headers and not is_header(header):
             raise no_archive(looks_like(header, compression))
@@ -148,12 +148,21 @@ def _entries(stream: _Stream, compression: str) -> tuple[int, int]:
             if len(content) < size_bytes:
                 raise _Damaged("it ends too early")
             stream.skip(-size_bytes % _BLOCK_BYTES)
-            if kind == b"x":
-                said = _sizes(content)
+            match kind:
+                case b"x":
+                    said = {_LONG_NAME: said.get(_LONG_NAME, b""), **_records(content)}
+                case b"L":
+                    said[_LONG_NAME] = content.partition(b"\0")[0]
+                case b"g":  # the daemon's reader forgets what stood in front of one
+                    said = {}
             continue
         n_entries += 1
-        stored_bytes, whole_bytes = _content(stream, header, kind, said.get(b"size", size_bytes))
-        total_bytes += max(whole_bytes, *(said[key] for key in _HOLES if key in said), 0)
+        if b"size" in said:
+            size_bytes = _digits(said[b"size"])
+        if kind == b"\0" and _name(header, said).endswith(b"/"):
+            kind = b"5"  # a folder of the oldest archives, behind which there is no content, whatever its size
+        stored_bytes, whole_bytes = _content(stream, header, kind, size_bytes)
+        total_bytes += max(whole_bytes, *(_digits(said[key]) for key in _HOLES if key in said), 0)
         stream.check(total_bytes)
         stream.skip(stored_bytes + -stored_bytes % _BLOCK_BYTES)
         said = {}
@@ -190,11 +199,13 @@ def _content(stream: _Stream, header: bytes, kind: bytes, size_bytes: int) -> tu
 
 
 _HOLES = (b"GNU.sparse.size", b"GNU.sparse.realsize")
+_LONG_NAME = b"\0name"  # no key of an extended header has a zero byte
+_SIZES = (b"size", *_HOLES)
 
 
-def _sizes(content: bytes) -> dict[bytes, int]:
-    """Return the sizes in an extended header: lines of `LENGTH KEY=VALUE`, whose length counts itself."""
-    found: dict[bytes, int] = {}
+def _records(content: bytes) -> dict[bytes, bytes]:
+    """Return what counts in an extended header: lines of `LENGTH KEY=VALUE`, whose length counts itself."""
+    found: dict[bytes, bytes] = {}
     at = 0
     while at < len(content):
         length, blank, _ = content[at : at + 20].partition(b" ")
@@ -203,10 +214,19 @@ def _sizes(content: bytes) -> dict[bytes, int]:
         if not blank or not line.endswith(b"\n"):
             raise _Damaged("the extended header of an entry is malformed")
         key, _, value = line[:-1].partition(b"=")
-        if key == b"size" or key in _HOLES:
-            found[key] = _digits(value)
+        if key in _SIZES:
+            _digits(value)  # refused here, too, where no entry follows
+        if key in _SIZES or key == b"path":
+            found[key] = value
         at += n_bytes
     return found
+
+
+def _name(header: bytes, said: dict[bytes, bytes]) -> bytes:
+    name = said.get(_LONG_NAME) or said.get(b"path") or header[:100].partition(b"\0")[0]
+    if not name:  # it may be all in the prefix, of which formats have several
+        raise _Damaged("an entry has no name")
+    return name
 
 
 def _digits(text: bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from depotlab._values import bytes_text
 from depotlab.errors import ContextRefused
 
-__all__ = ["damaged", "missing", "no_archive", "too_large", "too_much"]
+__all__ = ["damaged", "encoded", "missing", "no_archive", "too_large", "too_much"]
 
 _HINT = "upload a tar archive: plain, or packed with gzip, zstd, bzip2 or xz"
 _WHOLE = "make the archive again and upload all of it; `tar -tf` shows how far it can be read"
@@ -33,6 +33,15 @@ def no_archive(why: str) -> ContextRefused:
     """Return the error for what is something else."""
     return ContextRefused(
         f"The uploaded file is no tar archive: {why}.", reason="not_an_archive", hint=_HINT
+    )
+
+
+def encoded(encoding: str) -> ContextRefused:
+    """Return the error for an upload that whoever gets it would unpack before he has seen it."""
+    return ContextRefused(
+        f"The archive was uploaded with the header Content-Encoding: {encoding}, and would be unpacked on its way.",
+        reason="not_an_archive",
+        hint="PUT it without that header: how an archive is packed is seen from its content",
     )
 
 

@@ -3,8 +3,9 @@
 Up to three addresses lead to one bucket: that of this process, that of those who upload, and that of build machines. A
 signature covers the host, so an address is signed for the endpoint that it will be used at. PUT is signed without a
 length, because `curl -T file URL` is how people upload; S3 itself then takes up to 5 GiB, and `check` refuses what is
-over the limit before a machine is asked for, from the length that the bucket tells. On a repeat the daemon sends HEAD
-to an address that is signed for GET, is refused with 403, and goes on with GET.
+over the limit before a machine is asked for, from the length that the bucket tells. Until it expires such an address
+can be used again, so `check` returns the digest of what it read, and a machine takes nothing else. On a repeat the
+daemon sends HEAD to an address that is signed for GET, is refused with 403, and goes on with GET.
 
 boto3 blocks, so it is called in threads. Its own retries are on: it waits longer each time.
 
@@ -13,8 +14,10 @@ Source: AWS "Signature Version 4", "Uploading objects with presigned URLs"; boto
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
@@ -22,7 +25,7 @@ from depotlab._values import Value
 from depotlab.errors import DepotlabError, MissingExtra, StorageError, UsageError
 from depotlab.service._boundary import ContextFacts, Upload
 from depotlab.service._storage.endpoints import base_url
-from depotlab.service._storage.refusals import missing, too_large
+from depotlab.service._storage.refusals import encoded, missing, too_large
 from depotlab.service._storage.signing import is_key
 from depotlab.service._storage.threads import Threads
 
@@ -67,8 +70,8 @@ class S3Storage(Value):
     """A bucket of S3, or of any server that speaks its protocol.
 
     Args:
-        bucket: It is there already. Archives are not removed from it: give it a rule for its life cycle, or call
-            `sweep`.
+        bucket: It is there already. A service removes its archives when it forgets their builds; for what no service
+            knows of, give it a rule for its life cycle, or call `sweep`.
         prefix: Of all keys in it.
         endpoint_url: How this process reaches the server; that of Amazon when it is not given.
         public_endpoint_url: How those who upload reach it; as this process when it is not given.
@@ -176,15 +179,22 @@ class S3Storage(Value):
 
         def opened() -> BinaryIO:
             found = self._called(lambda client: client.get_object(**self._at(key)), key=key)
-            body = found["Body"]
-            if found["ContentLength"] > max_bytes:
+            body = _Body(found["Body"], self._failed, seen)
+            # Not every server says how long it is; what is read is counted as well.
+            if found.get("ContentLength", 0) > max_bytes:
                 body.close()
                 raise too_large(max_bytes)
-            return cast("BinaryIO", _Body(body, self._failed))
+            if found.get("ContentEncoding", "").strip().lower() == "gzip":
+                body.close()
+                raise encoded("gzip")
+            return cast("BinaryIO", body)
 
-        return await self._opened().check(
+        seen = hashlib.sha256()
+        facts = await self._opened().check(
             opened, max_bytes=max_bytes, max_unpacked_bytes=max_unpacked_bytes
         )
+        # An address for PUT stays good for a while, and what was looked at must stay what is built.
+        return replace(facts, digest=f"sha256:{seen.hexdigest()}")
 
     async def download_url(self, key: str, *, expires_s: int) -> str:
         """Return an address from which a build machine can GET it; see `Storage.download_url`."""
@@ -202,11 +212,13 @@ class S3Storage(Value):
             pages = client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix
             )
-            found = [one for page in pages for one in page.get("Contents", ())]
-            old = [one["Key"] for one in found if one["LastModified"] < before]
-            for name in old:  # one by one: not every server has the call for many
-                client.delete_object(Bucket=self._bucket, Key=name)
-            return len(old)
+            n_removed = 0
+            for page in pages:  # a bucket may have millions
+                old = [x["Key"] for x in page.get("Contents", ()) if x["LastModified"] < before]
+                for name in old:  # one by one: not every server has the call for many
+                    client.delete_object(Bucket=self._bucket, Key=name)
+                n_removed += len(old)
+            return n_removed
 
         return await self._run(lambda: self._called(remove))
 
@@ -282,7 +294,7 @@ class S3Storage(Value):
                 aws_session_token=token,
                 region_name=self._region,
             )
-            return self._session.client(
+            client = self._session.client(
                 "s3",
                 region_name=self._session.region_name or _ANY_REGION,
                 endpoint_url=endpoint or None,
@@ -300,6 +312,13 @@ class S3Storage(Value):
             )
         except (BotoCoreError, ValueError) as error:
             raise self._failed(error) from None
+        # Else who closes would wait for all tries at a server that hangs: two minutes.
+        client.meta.events.register("before-send.s3", self._refuse_when_closed)
+        return client
+
+    def _refuse_when_closed(self, **_: object) -> None:
+        if self._threads is None:
+            raise StorageError("The store of contexts was closed.", is_transient=True)
 
     def _failed(self, error: BaseException) -> DepotlabError:
         """Return the error for what boto3 raised. Its texts may have keys and signatures in them, so they stay out."""
@@ -362,11 +381,14 @@ def _code(error: Any) -> str:
 
 
 class _Body:
-    """The content of an object while it comes. What breaks off is an error of the store."""
+    """The content of an object while it comes, which `seen` is told of. What breaks off is an error of the store."""
 
-    def __init__(self, body: Any, failed: Callable[[BaseException], BaseException]) -> None:
+    def __init__(
+        self, body: Any, failed: Callable[[BaseException], BaseException], seen: Any
+    ) -> None:
         self._body = body
         self._failed = failed
+        self._seen = seen
 
     def read(self, n_bytes: int) -> bytes:
         from botocore.exceptions import BotoCoreError
@@ -376,6 +398,7 @@ class _Body:
             piece: bytes = self._body.read(n_bytes)
         except (BotoCoreError, HTTPError, OSError) as error:
             raise self._failed(error) from None
+        self._seen.update(piece)
         return piece
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -31,6 +32,8 @@ _STALLED_S = 60.0
 # Who is refused may still be sending, and hears us only if we listen for a while.
 _HEARD_BYTES = 16 << 20
 _HEARD_S = 10.0
+# Who tries again may come before it is noticed that his first try broke off.
+_MOST_AT_ONCE = 2
 
 
 class _Refused(Exception):
@@ -57,6 +60,7 @@ class StoreServer:
         self._shelf = shelf
         self._signer = signer
         self._threads = threads
+        self._n_arriving: Counter[str] = Counter()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -94,6 +98,13 @@ class StoreServer:
             raise _too_large(max_bytes)
         if await self._threads.run(self._shelf.has, key):
             raise _taken()
+        # Of many at once each would fill the disk up to the limit.
+        if self._n_arriving[key] == _MOST_AT_ONCE:
+            raise _Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"{_MOST_AT_ONCE} uploads to this address are under way. Wait for one of them to end.",
+            )
+        self._n_arriving[key] += 1
         try:
             kept_as = await self._receive(key, max_bytes, said_bytes, receive)
         except OSError as error:
@@ -102,6 +113,10 @@ class StoreServer:
                 HTTPStatus.INSUFFICIENT_STORAGE,
                 f"The archive could not be kept: {error.strerror or type(error).__name__}. Try again later.",
             ) from error
+        finally:
+            self._n_arriving[key] -= 1
+            if not self._n_arriving[key]:
+                del self._n_arriving[key]
         await _answer(HTTPStatus.OK, b"", kept_as, send)
 
     async def _receive(self, key: str, max_bytes: int, said_bytes: str, receive: Receive) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 
 from depotlab.errors import ContextRefused, StorageError
 from depotlab.service._boundary import ContextFacts, Storage, Upload
 
 __all__ = ["WatchedStorage"]
+
+_LOG = logging.getLogger("depotlab.service")
 
 _FIRST_S = 1.0
 _MOST_S = 30.0
@@ -96,7 +99,8 @@ class WatchedStorage:
             return False
         except StorageError as error:
             self.problem = error.message
-            return (
-                error.is_transient
-            )  # some forbid to look for what is not there: that is an answer, too
+            # Some forbid to look for what is not there: that is an answer, too.
+            return error.is_transient
+        except Exception as error:  # noqa: BLE001 - a store may be anybody's code; what asks has to go on
+            _LOG.error("the store of contexts failed by a mistake: %s", type(error).__name__)
         return False

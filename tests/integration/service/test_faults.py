@@ -11,7 +11,6 @@ import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -34,10 +33,9 @@ from tests.support.clickhouse_http import clickhouse_engine
 from tests.support.gate import closed_gate
 from tests.support.machinery import daemon_pid
 from tests.support.officialclients import ClientUnavailable
+from tests.support.ports import held_port
 from tests.support.s3stores import gateway_program
 from tests.support.s3stores import running as s3_store
-
-pytestmark = pytest.mark.timeout(110)
 
 # A client reports every five seconds, on a busy computer later; who is silent for longer is gone.
 MISSED_S = 9.0
@@ -216,7 +214,8 @@ def test_a_build_waits_for_a_store_that_is_down(folder: Path, service_plane: Pla
     except ClientUnavailable as error:
         unavailable(str(error))
     with contextlib.ExitStack() as stack:
-        with s3_store(buckets) as store:
+        port = stack.enter_context(held_port()).getsockname()[1]
+        with s3_store(buckets, port) as store:
             storage = S3Storage(
                 store.bucket,
                 endpoint_url=store.endpoint_url,
@@ -230,7 +229,7 @@ def test_a_build_waits_for_a_store_that_is_down(folder: Path, service_plane: Pla
         build = service.create_build(context, project="patient", deployment="d1")
         eventually(lambda: service.health().storage, what="the service says that the store is down")
         assert service.get_build(build.build_id).depot_build_id == "", "no machine was asked for"
-        stack.enter_context(s3_store(buckets, urlsplit(store.endpoint_url).port or 0))
+        stack.enter_context(s3_store(buckets, port))
         lines = [line.text for line in service.get_build_logs(build.build_id)]
         ended = service.get_build(build.build_id)
         assert ended.state == "succeeded", ended.error

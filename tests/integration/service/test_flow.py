@@ -33,8 +33,6 @@ from tests.support.gate import closed_gate
 from tests.support.guarded import GuardedServer
 from tests.support.pages import ROOT, code_of
 
-pytestmark = pytest.mark.timeout(90)
-
 EXAMPLE = "shop/1700000000000000000.tar.gz"
 """Where the docs have the path of an upload."""
 

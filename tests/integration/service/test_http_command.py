@@ -22,8 +22,6 @@ from depotlab.service import BuildService, Depot, RemoteBuildService
 from tests.support.buildservice import archive, eventually
 from tests.support.gate import closed_gate
 
-pytestmark = pytest.mark.timeout(90)
-
 COMMAND = [sys.executable, "-m", "depotlab.cli", "serve"]
 
 

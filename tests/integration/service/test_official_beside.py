@@ -13,8 +13,6 @@ from tests.support.buildservice import archive, waiting_step
 from tests.support.gate import closed_gate
 from tests.support.officialclients import Cli, ClientUnavailable, depot_cli, running_plane
 
-pytestmark = pytest.mark.timeout(110)
-
 
 @pytest.fixture(scope="module")
 def program() -> Path:

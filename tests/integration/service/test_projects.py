@@ -8,13 +8,9 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 import depotlab as dl
 from depotlab.service._core.tables import open_database
 from tests.support.planeparts import PlaneThread
-
-pytestmark = pytest.mark.timeout(60)
 
 N_PROCESSES = 3
 

@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import signal
+import tarfile
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from depotlab._session import Session
 from depotlab.progress import Fold
 from depotlab.service._boundary import (
     Canceled,
+    ContextFacts,
     Failed,
     GitContext,
     Outcome,
@@ -49,8 +52,6 @@ from tests.support.runnerparts import (
     tar_of,
     when,
 )
-
-pytestmark = pytest.mark.timeout(90)
 
 DOCKERFILE = """FROM busybox
 ARG GREETING
@@ -190,6 +191,22 @@ def test_a_command_that_fails_is_final_and_no_success_at_depot(bench: Bench) -> 
     assert bench.status() == "failed"
 
 
+def test_what_no_step_prints_is_the_end_of_the_log(bench: Bench) -> None:
+    ended = bench.build({"Dockerfile": "FROM busybox\nEXPOSE abc\n"})
+    assert isinstance(ended, Failed), ended
+    assert "log names what is wrong" in ended.error.message
+    assert bench.journal.texts == ["invalid containerPort: abc (Dockerfile, line 2)"]
+    assert bench.rows.logs == []
+
+
+def test_a_download_of_the_dockerfile_is_not_the_uploaded_source(bench: Bench) -> None:
+    text = f"FROM busybox\nADD {bench.storage.url}/none /x\n"
+    ended = bench.build({"Dockerfile": text})
+    assert isinstance(ended, Failed), ended
+    assert ended.error.category == "download"
+    assert "404" in bench.journal.texts[-1]
+
+
 def test_a_missing_dockerfile_is_named_and_a_path_is_never_one_of_this_computer(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -213,6 +230,37 @@ def test_an_archive_that_is_gone_when_the_machine_asks_is_told_without_its_addre
     assert ended.error.category == "context"
     assert "404" in ended.error.raw
     assert SIGNATURE not in f"{ended}{bench.rows.rows}"
+
+
+def test_an_archive_that_is_replaced_after_the_check_is_not_built(bench: Bench) -> None:
+    class Replaced(WebStorage):
+        async def check(self, key: str, **limits: int) -> ContextFacts:
+            digest = hashlib.sha256((self.folder / key).read_bytes()).hexdigest()
+            return replace(await super().check(key, **limits), digest=f"sha256:{digest}")
+
+        async def download_url(self, key: str, *, expires_s: int) -> str:
+            self.put(key, tar_of({"Dockerfile": "FROM busybox\nRUN echo bad\n"}))
+            return await super().download_url(key, expires_s=expires_s)
+
+    bench.storage = Replaced(bench.storage.folder, bench.storage.url)
+    ended = bench.build({"Dockerfile": "FROM busybox\nRUN echo good\n"})
+    assert isinstance(ended, Failed), ended
+    assert (ended.error.category, ended.is_transient) == ("context", False)
+    assert bench.journal.texts == []
+    assert SIGNATURE not in f"{ended}{bench.rows.rows}"
+
+
+def test_an_archive_that_cannot_be_unpacked_is_not_a_missing_dockerfile(bench: Bench) -> None:
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.LNKTYPE, "nowhere"
+    files = tar_of({"Dockerfile": "FROM busybox\n"}).rstrip(b"\0")
+    bench.storage.put(
+        "shop/1.tar.gz", files + bytes(-len(files) % 512) + link.tobuf() + bytes(1024)
+    )
+    ended = bench.build()
+    assert isinstance(ended, Failed), ended
+    assert (ended.error.category, ended.is_transient) == ("context_archive", False)
+    assert "nowhere" in bench.journal.texts[-1]
 
 
 def test_a_context_that_is_refused_asks_for_no_machine(bench: Bench) -> None:
@@ -277,7 +325,7 @@ def test_what_is_cancelled_at_depot_is_canceled_and_not_tried_again(
 
 
 def test_a_build_that_takes_too_long_is_stopped_for_good(bench: Bench) -> None:
-    bench.limits = Limits(build_timeout_s=1)
+    bench.limits = Limits(build_timeout_s=5)
     ended = bench.build({"Dockerfile": "FROM busybox\nRUN echo on; sleep 303\n"})
     assert isinstance(ended, Failed), ended
     assert (ended.error.category, ended.is_transient) == ("timeout", False)
@@ -490,7 +538,7 @@ def _manifest(plane: PlaneLease, image: str) -> bytes:
             "Accept": "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json",
         },
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=100) as answer:
         return answer.read()
 
 
@@ -500,4 +548,4 @@ def _cancel_on_the_page(plane: PlaneLease, build_id: str) -> None:
         data=json.dumps({"build_id": build_id}).encode(),
         headers={"X-Depotlab-Page": "1", "Content-Type": "application/json"},
     )
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=100).close()

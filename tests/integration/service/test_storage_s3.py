@@ -13,11 +13,13 @@ import pytest
 
 import depotlab as dl
 from depotlab._portal import portal
-from depotlab.errors import ContextRefused, StorageError
+from depotlab.errors import ContextRefused, DaemonError, StorageError
 from depotlab.service import S3Storage
+from depotlab.service._reasons.usererrors import user_error
 from depotlab.service._run.buildrequest import _unpacked
 from tests.conftest import unavailable
 from tests.support.officialclients import ClientUnavailable
+from tests.support.ports import held_port
 from tests.support.s3stores import Store, gateway_program, running
 from tests.support.uploadedarchives import ARCHIVE, noise, tar
 
@@ -169,17 +171,31 @@ def test_a_daemon_gets_it_again_although_it_may_not_ask_by_head(
             assert bk.read(_unpacked(url), "/Dockerfile") == b"FROM scratch\n"
 
 
+def test_what_is_put_after_it_was_looked_at_is_not_built(bk: dl.Client, storage: S3Storage) -> None:
+    put(storage, "shop/changed", tar(("Dockerfile", b"FROM scratch\n")))
+    digest = portal().run(storage.check("shop/changed", **LIMITS)).digest
+    url = portal().run(storage.download_url("shop/changed", expires_s=60))
+    put(storage, "shop/changed", tar(("Dockerfile", b"FROM busybox\n")))
+    with pytest.raises(DaemonError) as caught:
+        bk.read(_unpacked(url, digest), "/Dockerfile")
+    assert user_error(caught.value, failed="fetch").category == "context"
+    put(storage, "shop/changed", tar(("Dockerfile", b"FROM scratch\n")))
+    assert bk.read(_unpacked(url, digest), "/Dockerfile") == b"FROM scratch\n"
+
+
 def test_a_server_that_comes_back_is_used_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("depotlab.service._storage.s3._MOST_TRIES", 1)
-    with running(tmp_path) as first:
-        storage = at(first)
-        portal().run(storage.open())
-        put(storage, KEY, ARCHIVE)
-    with pytest.raises(StorageError) as caught:
-        portal().run(storage.check(KEY, **LIMITS))
-    assert caught.value.is_transient
-    with running(tmp_path, urlsplit(first.endpoint_url).port or 0):
-        assert portal().run(storage.check(KEY, **LIMITS)).n_entries == 3
-        portal().run(storage.close())
+    with held_port() as held:
+        port = held.getsockname()[1]
+        with running(tmp_path, port) as first:
+            storage = at(first)
+            portal().run(storage.open())
+            put(storage, KEY, ARCHIVE)
+        with pytest.raises(StorageError) as caught:
+            portal().run(storage.check(KEY, **LIMITS))
+        assert caught.value.is_transient
+        with running(tmp_path, port):
+            assert portal().run(storage.check(KEY, **LIMITS)).n_entries == 3
+            portal().run(storage.close())

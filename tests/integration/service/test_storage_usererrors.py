@@ -12,15 +12,22 @@ from typing import Any
 import pytest
 
 import depotlab as dl
-from depotlab.errors import BuildsFailed
+from depotlab.errors import BuildsFailed, ImageNotFound
 from depotlab.service._asking.git import git, git_url
 from depotlab.service._reasons.usererrors import is_transient, user_error
 from depotlab.service._run.buildrequest import _unpacked
 
 BASE = "FROM busybox\n"
 
-# Dockerfiles, by the category of their failure.
+# Dockerfiles, by the category of their failure; what is behind a colon tells them apart.
 DOCKERFILES = {
+    "dockerfile_syntax: a flag": BASE + "COPY --nope a b\n",
+    "stages: a circle": "FROM busybox AS a\nCOPY --from=b /x /\nFROM busybox AS b\nCOPY --from=a /x /\n",
+    "image_reference: malformed": "FROM Bad:::ref\n",
+    "missing_file: of an image": BASE + "COPY --from=busybox /nope /x\n",
+    "build_arguments": BASE + "ENV a=b c\n",
+    "registry": "FROM 127.0.0.1:1/x\n",
+    "dockerfile": BASE + "EXPOSE abc\n",
     "dockerfile_syntax": BASE + "RUNN true\n",
     "dockerfile_path": "# nothing to do\n",
     "stages": "RUN true\n",
@@ -30,6 +37,7 @@ DOCKERFILES = {
     "expression": BASE + "ARG A\nENV X=${A:!b}\n",
     "lint": "# check=error=true\nFROM busybox as a\n",
     "command_failed": BASE + "RUN echo 'no such file or directory' && exit 3\n",
+    "user": BASE + "USER nobody99\nRUN true\n",
     "command_not_found": "FROM scratch\nRUN true\n",
     "out_of_memory": BASE + "RUN exit 137\n",
     "secret": BASE + "RUN --mount=type=secret,id=npmrc,required true\n",
@@ -59,8 +67,11 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def failures(engine: Any, web: str) -> Mapping[str, Exception]:
+def failures(
+    engine: Any, web: str, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Exception]:
     """How they fail; all are built at once."""
+    folder = tmp_path_factory.mktemp("image")
     host = web.removeprefix("http://")
     targets: dict[str, Any] = {
         name: dl.dockerfile({}, text=text) for name, text in DOCKERFILES.items()
@@ -68,7 +79,12 @@ def failures(engine: Any, web: str) -> Mapping[str, Exception]:
     targets["target"] = dl.dockerfile({}, text=BASE, target="prod")
     targets["git_ref"] = dl.dockerfile(git_url(git(host, "acme", "shop", "nope")))
     targets["git_access"] = dl.dockerfile(git_url(git(host, "acme", "nope", "main")))
-    targets["context"] = dl.dockerfile(dl.context(_unpacked(f"{web}/none?X-Amz-Signature=hidden")))
+    targets["download"] = dl.dockerfile(dl.context(_unpacked(f"{web}/none?X-Amz-Signature=hidden")))
+    targets["export_format"] = {
+        "target": dl.dockerfile({}, text="FROM scratch\nCMD x\n"),
+        "platform": ["linux/amd64", "linux/arm64"],
+        "output": dl.export.docker(folder / "image.tar"),
+    }
     image = dl.export.image("127.0.0.1:1/shop:d1", push=True, insecure=True)
     targets["push"] = {"target": dl.dockerfile({}, text=BASE), "output": image}
     with dl.connect(engine.address) as bk, pytest.raises(BuildsFailed) as caught:
@@ -78,13 +94,23 @@ def failures(engine: Any, web: str) -> Mapping[str, Exception]:
 
 @pytest.mark.parametrize(
     "category",
-    [*DOCKERFILES, "target", "git_ref", "git_access", "context", "push"],
+    [*DOCKERFILES, "target", "git_ref", "git_access", "download", "push", "export_format"],
 )
 def test_a_failure_has_its_category(failures: Mapping[str, Exception], category: str) -> None:
     told = user_error(failures[category])
-    assert told.category == category, f"{told}, of {failures[category]!r}"
+    assert told.category == category.partition(":")[0], f"{told}, of {failures[category]!r}"
     assert told.raw
     assert "hidden" not in told.raw
+
+
+def test_an_image_for_other_platforms_is_not_said_to_be_missing(engine: Any, bk: dl.Client) -> None:
+    name = f"{engine.registry}/elsewhere:1"
+    made = dl.dockerfile({}, text="FROM scratch\nCMD x\n")
+    others = ["linux/arm64", "linux/s390x"]
+    bk.build(made, platform=others, output=dl.export.image(name, push=True, insecure=True))
+    with pytest.raises(ImageNotFound) as caught:
+        bk.build(dl.dockerfile({}, text=f"FROM {name}\nRUN true\n"), platform="linux/amd64")
+    assert user_error(caught.value).category == "platform"
 
 
 def test_a_failed_command_is_named(failures: Mapping[str, Exception]) -> None:
@@ -99,4 +125,7 @@ def test_the_line_is_named(failures: Mapping[str, Exception], category: str) -> 
 
 
 def test_only_what_may_pass_is_tried_again(failures: Mapping[str, Exception]) -> None:
-    assert {name for name, error in failures.items() if is_transient(error)} == {"push"}
+    assert {name for name, error in failures.items() if is_transient(error)} == {
+        "push",
+        "registry",
+    }

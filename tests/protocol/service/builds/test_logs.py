@@ -10,7 +10,7 @@ import pytest
 
 from depotlab.errors import ServiceError
 from depotlab.service import Limits
-from tests.support.fakerunner import FakeRunner, ended, line, open_core, order, pushed
+from tests.support.fakerunner import FakeRunner, ended, line, open_core, order, pushed, until
 from tests.support.virtualtime import run_jumping
 
 
@@ -80,9 +80,10 @@ def test_without_following_it_gives_what_there_is(tmp_path: Path):
         await asyncio.Event().wait()
 
     async def run():
-        async with open_core(tmp_path, FakeRunner(make)) as core:
+        runner = FakeRunner(make)
+        async with open_core(tmp_path, runner) as core:
             build = await order(core)
-            await asyncio.sleep(0.01)
+            await until(lambda: runner.started)
             now = await read(core.get_build_logs(build.build_id, follow=False))
             after = await read(core.get_build_logs(build.build_id, offset=1, follow=False))
             info = await core.get_build(build.build_id)

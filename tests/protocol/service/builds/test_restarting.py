@@ -26,6 +26,7 @@ from tests.support.fakerunner import (
     open_core,
     order,
     pushed,
+    until,
 )
 from tests.support.virtualtime import run_jumping
 
@@ -38,12 +39,13 @@ async def _for_ever(asked, secrets, journal):
 
 def test_closing_leaves_builds_to_the_next_start_but_for_those_with_secrets(tmp_path: Path):
     async def run():
-        async with open_core(tmp_path, FakeRunner(_for_ever), limits=Limits(max_running=2)) as core:
+        runner = FakeRunner(_for_ever)
+        async with open_core(tmp_path, runner, limits=Limits(max_running=2)) as core:
             runs = await order(core, "a")
             runs_with_secrets = await order(core, "b", env={"TOKEN": "s"})
             queued = await order(core, "c")
             queued_with_secrets = await order(core, "d", env={"TOKEN": "s"})
-            await asyncio.sleep(0.01)
+            await until(lambda: len(runner.started) == 2)
         runner = FakeRunner()
         async with open_core(tmp_path, runner) as core:
             builds = [
@@ -96,16 +98,31 @@ def test_a_build_that_never_lets_the_service_live_is_given_up(tmp_path: Path):
     async def run():
         build = None
         for _ in range(3):
-            async with open_core(
-                tmp_path, FakeRunner(_for_ever), limits=Limits(max_attempts=3)
-            ) as core:
+            runner = FakeRunner(_for_ever)
+            async with open_core(tmp_path, runner, limits=Limits(max_attempts=3)) as core:
                 build = build or await order(core)
-                await asyncio.sleep(0.01)
+                while not runner.started:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.001)
         async with open_core(tmp_path, FakeRunner(), limits=Limits(max_attempts=3)) as core:
             return await core.get_build(build.build_id)
 
     build = run_jumping(run())
     assert (build.state, build.attempts, build.error.category) == ("failed", 3, "interrupted")
+
+
+def test_a_clock_that_is_set_back_makes_no_build_end_before_it_began(tmp_path: Path):
+    async def run():
+        limits = Limits(max_running=1)
+        async with open_core(tmp_path, FakeRunner(_for_ever), limits=limits) as core:
+            await asyncio.sleep(3600)
+            asked = [await order(core), await order(core, deployment="d2")]
+            await asyncio.sleep(0.01)
+        async with open_core(tmp_path, FakeRunner()) as core:  # its clock is an hour behind
+            assert core.database.now_ns() / 1e9 < asked[0].created_at.timestamp() - 3000
+            return [await ended(core, build.build_id) for build in asked]
+
+    for build in run_jumping(run()):
+        assert build.created_at <= build.started_at <= build.finished_at
 
 
 def test_draining_lets_builds_end_starts_none_and_leaves_the_rest(tmp_path: Path):
@@ -117,7 +134,7 @@ def test_draining_lets_builds_end_starts_none_and_leaves_the_rest(tmp_path: Path
         runner = FakeRunner(make)
         async with open_core(tmp_path, runner, limits=Limits(max_running=1)) as core:
             first, second = await order(core, "a"), await order(core, "b")
-            await asyncio.sleep(0.01)
+            await until(lambda: runner.started)
             assert await core.drain(timeout_s=1) is False
             with pytest.raises(ServiceError, match="about to stop") as caught:
                 await core.create_build("a/1.tar.gz", project="a", deployment="d")
@@ -155,7 +172,8 @@ def test_a_build_that_waited_for_its_next_try_is_tried_after_a_restart(tmp_path:
     async def run():
         async with open_core(tmp_path, FakeRunner(fails)) as core:
             build = await order(core)
-            await asyncio.sleep(0.01)
+            while (await core.health()).n_waiting != 1:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
         async with open_core(tmp_path, FakeRunner()) as core:
             return await ended(core, build.build_id)
 
@@ -267,6 +285,28 @@ def test_the_folder_and_its_files_are_their_owners_only(tmp_path: Path):
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {"service.sqlite3", "service.lock"} <= set(modes)
     assert {mode & 0o077 for mode in modes.values()} == {0}
+
+
+def test_a_store_that_fails_by_a_mistake_is_asked_to_forget_again(tmp_path: Path, caplog):
+    storage = FakeStorage()
+    delete, n_asked = storage.delete, 0
+
+    async def mistaken_once(key):
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked == 1:
+            raise KeyError("DeleteMarker")
+        await delete(key)
+
+    async def run():
+        async with open_core(tmp_path, FakeRunner(), storage=storage) as core:
+            unused = await core.generate_upload_url("shop")
+            storage.delete = mistaken_once
+            await asyncio.sleep(28 * 3600)
+            return unused.build_context_path
+
+    assert run_jumping(run()) in storage.deleted
+    assert "KeyError" in caplog.text
 
 
 def test_what_is_older_than_it_is_kept_goes(tmp_path: Path):

@@ -94,6 +94,8 @@ def test_the_page_says_every_operation_and_needs_no_token(tmp_path):
             for method in methods:
                 assert f"{method.upper():<6} {path} " in page
         assert said["servers"] == [{"url": found.url}]
+        schema = await fetch(f"{found.url}/build_service.proto")
+        assert b"package depotlab.service.v1;" in schema.body
         assert "/v1/builds/{id}/logs" in said["paths"]
         return page
 
@@ -433,6 +435,14 @@ def test_a_refusal_names_what_is_wrong(tmp_path, method, path, body, status, cod
     assert set(said) == {"code", "message", "hint"}
 
 
+def test_a_method_that_a_path_does_not_have_is_told_with_those_it_has(tmp_path):
+    async def work(found):
+        return await fetch(f"{found.url}/v1/builds", method="DELETE")
+
+    answer = running(tmp_path, work)
+    assert (answer.status, answer.headers["allow"]) == (405, "POST, GET")
+
+
 def test_values_of_a_request_are_not_repeated(tmp_path):
     async def work(found):
         token = await found.token("shop")
@@ -486,6 +496,19 @@ def test_only_builds_that_are_made_are_counted(tmp_path):
     assert running(tmp_path, work, **options) == [400, 201, 201, 201, 429]
 
 
+def test_a_build_that_is_there_is_told_also_when_no_more_are_taken(tmp_path):
+    async def work(found):
+        token = await found.token("shop")
+        key = await upload(found, token)
+        again = {"build_context_path": key, "idempotency_key": "k"}
+        answers = [await create(found, token, **again) for _ in "12"]
+        assert answers[0].json()["build_id"] == answers[1].json()["build_id"]
+        return (await create(found, token)).status
+
+    options = {"limits": Limits(max_builds_per_hour=1), "now_s": lambda: 5.0}
+    assert running(tmp_path, work, **options) == 429
+
+
 def test_while_it_drains_nothing_is_taken_and_all_is_told(tmp_path):
     async def work(found):
         token = await found.token("shop")
@@ -493,9 +516,10 @@ def test_while_it_drains_nothing_is_taken_and_all_is_told(tmp_path):
         build = await found.held_build()
         draining = asyncio.create_task(found.core.drain())
         await asyncio.sleep(0)  # it takes no more from its first step on
-        assert (await fetch(f"{found.url}/v1/health")).status == 503
+        health = await fetch(f"{found.url}/v1/health")
         refused = await create(found, token, build_context_path=key)
-        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        for answer in (health, refused):
+            assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         url = f"{found.url}/v1/builds/{build.build_id}"
         assert (await fetch(url, token=token)).json()["state"] == "running"
         found.runner.gates["held"].set()
@@ -537,6 +561,9 @@ def test_no_request_is_too_odd_to_be_refused_in_words(tmp_path):
         {"git": {"host": 5}},
         {"git": {"host": "github.com", "pull_request": 10**100}},
         {"git": {"host": "github.com", "owner": "a", "repository": "b", "is_public": "yes"}},
+        {"git": {"host": "https://github.com/a/b", "is_public": "no"}},
+        {"git": {"host": "https://github.com/a/b", "subdir": 5}},
+        {"git": {"host": "https://github.com/a/b/tree/main", "ref": 5}},
         {"git": "ext::sh -c x"},
         {"git": "https://user:pw@github.com/a/b"},
         {"git": ""},

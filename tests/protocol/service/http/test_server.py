@@ -12,6 +12,7 @@ from depotlab._plane.authority import Authority
 from depotlab._portal import portal
 from depotlab.errors import EngineError, Unreachable, UsageError
 from depotlab.service import BuildService, RemoteBuildService, aio
+from depotlab.service._http import server
 from depotlab.service._http.server import serving
 from depotlab.service._remote.verbs import Remote
 from depotlab.service._remote.wire import RemoteWire
@@ -82,6 +83,35 @@ def test_a_port_that_is_taken_is_told(tmp_path):
             await serving(found.core, found.access, port=port)
 
     running(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        pytest.param("/v1/uploads", b" 408 ", id="JSON"),
+        pytest.param("/depotlab.service.v1.BuildService/GetBuild", b"HTTP/1.1 ", id="Connect"),
+    ],
+)
+def test_a_request_that_never_ends_does_not_keep_its_connection(
+    tmp_path, monkeypatch, path, status
+):
+    monkeypatch.setattr(server, "_ARRIVES_S", 0.05)
+
+    async def work(found):
+        host, _, port = found.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = [
+            f"POST {path} HTTP/1.1",
+            "host: x",
+            f"authorization: Bearer {await found.token('shop')}",
+            *("content-type: application/json", "content-length: 10", "", "{"),
+        ]
+        writer.write("\r\n".join(head).encode())
+        said = await reader.read()  # it ends when the server closes the connection
+        writer.close()
+        return said
+
+    assert status in running(tmp_path, work)
 
 
 def test_closing_twice_is_harmless_and_lets_go_of_the_port(tmp_path):

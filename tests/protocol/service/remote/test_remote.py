@@ -24,7 +24,7 @@ from depotlab.service import (
 )
 from depotlab.service._boundary import UploadedContext
 from depotlab.service._jsonvalues import build_json, read_build
-from depotlab.service._remote.verbs import Remote, RemoteLog
+from depotlab.service._remote.verbs import Remote, RemoteLog, RemoteTokenBook
 from depotlab.service._remote.wire import RemoteWire
 from depotlab.service._values import BuildInfo
 from tests.support.faultyproxy import FaultyProxy
@@ -144,9 +144,10 @@ def test_a_commit_goes_there_as_its_parts(tmp_path):
 
 def test_refusals_are_the_service_errors_that_they_would_be_there(tmp_path):
     async def work(found, remote):
-        with pytest.raises(ServiceError) as missing:
-            await remote.get_build("nope")
-        assert missing.value.code == "not_found"
+        for build_id in ("nope", ""):
+            with pytest.raises(ServiceError) as missing:
+                await remote.get_build(build_id)
+            assert missing.value.code == "not_found"
         with pytest.raises(ServiceError) as other:
             await remote.generate_upload_url("blog")
         assert (other.value.code, bool(other.value.hint)) == ("permission_denied", True)
@@ -156,6 +157,21 @@ def test_refusals_are_the_service_errors_that_they_would_be_there(tmp_path):
         with pytest.raises(ServiceError) as tokens:
             await remote.wire.ask("GET", "/v1/tokens")
         assert tokens.value.code == "permission_denied"
+
+    with_remote(tmp_path, work)
+
+
+def test_an_argument_that_cannot_be_sent_is_told(tmp_path):
+    async def work(_, remote):
+        order = {"project": "shop", "deployment": "d"}
+        with pytest.raises(UsageError, match="Path"):
+            await remote.create_build(tmp_path, **order)
+        with pytest.raises(ServiceError, match="args"):
+            await remote.create_build("shop/1.tar.gz", **order, args=5)
+        with pytest.raises(UsageError, match="expires_s"):
+            await RemoteTokenBook(remote.wire).create(
+                "CI", projects="*", may="read", expires_s="soon"
+            )
 
     with_remote(tmp_path, work)
 
@@ -269,6 +285,63 @@ def test_a_build_whose_answer_is_lost_is_made_once(tmp_path):
 
     # The request gets there; of its answer only the beginning comes back.
     assert through_faults(tmp_path, work, cut_after=[20, 40]) == (1, 2)
+
+
+def test_who_waits_for_a_build_is_as_patient_as_who_reads_its_log(tmp_path):
+    async def work(found, remote, proxy):
+        upload = await found.core.generate_upload_url("shop")
+        build = await remote.build(upload.build_context_path, project="shop", deployment="d1")
+        return build.state, proxy.n_cut
+
+    # The order is taken, and of the answers after it the first seven are lost.
+    assert through_faults(tmp_path, work, cut_after=[1000, *[0] * 6]) == ("succeeded", 7)
+
+
+def test_who_stops_waiting_stops_the_build_also_before_its_answer_is_there(tmp_path):
+    async def work(found, remote):
+        found.runner.hold("held")
+        upload = await found.core.generate_upload_url("shop")
+        wanted = remote.create_build
+        is_made = asyncio.Event()
+
+        async def slow(*asked, **order):
+            made = await wanted(*asked, **order)
+            if not is_made.is_set():
+                is_made.set()
+                await asyncio.Event().wait()  # the first answer does not come back
+            return made
+
+        remote.create_build = slow
+        waiting = asyncio.create_task(
+            remote.build(upload.build_context_path, project="shop", deployment="held")
+        )
+        await is_made.wait()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        return [build.state for build in await remote.list_builds()]
+
+    assert with_remote(tmp_path, work) == ["canceled"]
+
+
+def test_who_stops_waiting_is_told_so_also_when_the_service_is_away(tmp_path, caplog):
+    async def away(*_, **__):
+        raise Unreachable("The service is not here.")
+
+    async def work(found, remote):
+        found.runner.hold("held")
+        upload = await found.core.generate_upload_url("shop")
+        waiting = asyncio.create_task(
+            remote.build(upload.build_context_path, project="shop", deployment="held")
+        )
+        await found.runner.printed.setdefault("held", asyncio.Event()).wait()
+        remote.cancel_build = away
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return waiting.cancelled()
+
+    assert with_remote(tmp_path, work)
+    assert "is not cancelled" in caplog.text
 
 
 def test_a_service_that_stays_away_is_told(tmp_path):

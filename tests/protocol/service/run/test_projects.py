@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from depotlab._depot import Api, Connect, Unavailable
+from depotlab._depot import Api, Connect, Project, Unavailable
 from depotlab._serving import Database
 from depotlab.service._core.tables import open_database
 from depotlab.service._run.projects import Projects, find_or_make
@@ -213,6 +213,29 @@ def test_a_project_whose_maker_died_before_it_kept_the_id_is_found_by_its_name()
         assert len(await named(api, "depotlab-shop")) == 1
 
     at_a_plane(work)
+
+
+class TwoOrganizations:
+    """The projects that a user's token sees, of which those of one organization are meant."""
+
+    def __init__(self) -> None:
+        self.made = [Project("theirs", "depotlab-shop", organization_id="another")]
+
+    async def list(self):
+        for project in self.made:
+            yield project
+
+    async def create(self, name, **_):
+        self.made.append(Project("new", name, organization_id="ours"))
+        return self.made[-1]
+
+
+def test_a_project_of_the_same_name_in_another_organization_is_not_taken() -> None:
+    projects = TwoOrganizations()
+    for _ in "12":
+        found = find_or_make(projects, Depot(), "shop", organization_id="ours")
+        assert asyncio.run(found) == "new"
+    assert len(projects.made) == 2
 
 
 def test_services_with_files_of_their_own_that_share_a_depot_end_with_one_project(

@@ -1,10 +1,15 @@
 """`depotlab serve token`: tokens that a service with the same state folder takes, and command lines that are wrong."""
 
+import argparse
 import asyncio
+import os
+import resource
 
 import pytest
 
 from depotlab.cli import main
+from depotlab.service import Depot
+from depotlab.service._serve.command import _allow_files, _config, _tell
 from tests.support.servicehttp import fetch, running
 
 
@@ -45,6 +50,41 @@ def test_the_state_may_come_from_the_configuration(config, capsys):
     assert secret.startswith("depotlab_service_")
     assert (config.parent / "state" / "service.sqlite3").stat().st_mode & 0o077 == 0
     assert "all projects  until" in said(capsys, "--config", config, "token", "list")
+
+
+def test_tokens_need_no_secret_of_the_service(config, capsys, monkeypatch):
+    monkeypatch.delenv("DEPOTLAB_REGISTRY_PASSWORD", raising=False)
+    config.write_text('[registry]\nrepository = "ghcr.io/acme/apps"\nuser = "acme"\n')
+    state = config.parent / "state"
+    assert said(capsys, "token", "list", "--config", config, "--state", state) == ""
+    assert main(["serve", "--config", str(config)]) == 1
+    assert "set the variable DEPOTLAB_REGISTRY_PASSWORD" in capsys.readouterr().err
+
+
+def test_local_leaves_what_new_projects_are_like(config):
+    config.write_text('[depot]\nurl = "https://depot.test"\nname_prefix = "acme"\ncache_gb = 50\n')
+    given = argparse.Namespace(config=config, state=None, local=True)
+    assert _config(given).options["depot"] == Depot(local=True, name_prefix="acme", cache_gb=50)
+
+
+def test_many_logs_can_be_followed_where_the_system_allows_it():
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+        _allow_files()
+        now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert now == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536))
+
+
+def test_a_service_goes_on_when_nobody_reads_what_it_says(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        _tell("draining: 1 build runs")
+        _tell("stopped")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -181,6 +182,22 @@ def test_of_two_uploads_at_once_one_is_kept(store: Store) -> None:
     for connection in both:
         connection.close()
     assert len(store.files()) == 1
+
+
+def test_more_uploads_at_once_would_fill_the_disk_and_are_refused(store: Store) -> None:
+    url = urlsplit(store.upload().upload_url)
+    with ExitStack() as stack:
+        for _ in "ab":
+            connection = socket.create_connection((url.hostname, url.port or 0), timeout=30)
+            stack.enter_context(connection)
+            head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n"
+            connection.sendall(head.encode() + b"abc")
+        server = store.storage._open.listener._app.app  # type: ignore[union-attr]
+        until(lambda: server._n_arriving[KEY] == 2)
+        third = ask("PUT", url.geturl(), ARCHIVE)
+        assert (third.status, b"under way" in third.body) == (429, True)
+    until(lambda: not server._n_arriving)
+    assert ask("PUT", url.geturl(), ARCHIVE).status == 200
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["a length that is said", "no length"])

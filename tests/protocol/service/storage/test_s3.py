@@ -5,11 +5,15 @@ The server here says what a test wants; real ones are in the integration suite.
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import hashlib
 import http.server
 import socket
 import threading
 import types
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -36,8 +40,10 @@ class Scripted(http.server.BaseHTTPRequestHandler):
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if callable(answer):
             answer(self)
-            return
-        status, body = answer
+        else:
+            self.reply(*answer)
+
+    def reply(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -188,6 +194,44 @@ def test_a_check_reads_the_object_as_it_comes(bucket: Bucket, storage: S3Storage
     assert bucket.asked == [f"/b/{KEY}"]
 
 
+def test_a_check_says_what_was_looked_at_since_it_may_be_put_again(
+    bucket: Bucket, storage: S3Storage
+) -> None:
+    packed = gzip.compress(ARCHIVE) + bytes(100)  # to the last byte, also behind its end
+    bucket.says((200, packed))
+    expected = f"sha256:{hashlib.sha256(packed).hexdigest()}"
+    assert portal().run(storage.check(KEY, **LIMITS)).digest == expected
+
+
+def test_an_object_whose_length_nobody_says_is_read_up_to_the_limit(
+    bucket: Bucket, storage: S3Storage
+) -> None:
+    def unsaid(request: Scripted) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(ARCHIVE)
+        request.close_connection = True
+
+    bucket.says(unsaid)
+    assert portal().run(storage.check(KEY, **LIMITS)).n_entries == 3
+    with pytest.raises(ContextRefused, match="larger than"):
+        portal().run(storage.check(KEY, max_bytes=1000, max_unpacked_bytes=1 << 20))
+
+
+def test_what_machines_would_unpack_before_they_look_at_it_is_refused(
+    bucket: Bucket, storage: S3Storage
+) -> None:
+    def encoded(request: Scripted) -> None:
+        request.send_response(200)
+        request.send_header("Content-Encoding", "GZIP")
+        request.send_header("Content-Length", "20")
+        request.end_headers()
+
+    bucket.says(encoded)
+    with pytest.raises(ContextRefused, match="Content-Encoding"):
+        portal().run(storage.check(KEY, **LIMITS))
+
+
 def test_an_object_over_the_limit_is_not_read(bucket: Bucket, storage: S3Storage) -> None:
     def endless(request: Scripted) -> None:
         request.send_response(200)
@@ -245,6 +289,24 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(
     bucket.says((503, said("SlowDown")), (500, said("InternalError")), (200, ARCHIVE))
     assert portal().run(storage.check(KEY, **LIMITS)).n_entries == 3
     assert len(bucket.asked) == 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_closing_waits_for_no_further_tries(bucket: Bucket) -> None:
+    storage = S3Storage("b", endpoint_url=bucket.url, **KEYS)
+    portal().run(storage.open())
+
+    def slow(request: Scripted) -> None:
+        closing.append(portal().submit(storage.close()))
+        portal().run(asyncio.sleep(0))  # it has begun by then
+        request.reply(503, said("SlowDown"))
+
+    closing: list[Any] = []
+    bucket.says(slow)
+    with pytest.raises(StorageError, match="was closed"):
+        portal().run(storage.check(KEY, **LIMITS))
+    closing[0].done.result(30)
+    assert len(bucket.asked) == 1
 
 
 @pytest.mark.usefixtures("at_once")

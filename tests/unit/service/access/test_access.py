@@ -136,6 +136,7 @@ def test_a_revoked_token_opens_nothing_more(access):
         pytest.param({"may": []}, "may", id="no right"),
         pytest.param({"expires_s": 0}, "expires_s", id="no time"),
         pytest.param({"expires_s": -1.5}, "expires_s", id="time that has passed"),
+        pytest.param({"expires_s": "soon"}, "expires_s", id="no number"),
     ],
 )
 def test_a_wrong_argument_is_named(access, options, named):
@@ -143,9 +144,18 @@ def test_a_wrong_argument_is_named(access, options, named):
         make(access, **options)
 
 
-def test_a_token_needs_a_description(access):
+@pytest.mark.parametrize(
+    "description",
+    [
+        pytest.param("  ", id="nothing"),
+        pytest.param("x" * 201, id="too long"),
+        pytest.param("CI\n0123456789  admin  all projects", id="a row of its own in a list"),
+        pytest.param("CI\x1b[2J", id="words for a terminal"),
+    ],
+)
+def test_a_token_needs_a_description_that_can_be_shown(access, description):
     with pytest.raises(UsageError, match="description"):
-        make(access, "  ")
+        make(access, description)
 
 
 def test_projects_are_kept_as_json(db, access):

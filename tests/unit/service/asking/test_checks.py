@@ -77,6 +77,7 @@ def test_what_is_asked_for_is_kept_as_it_is():
         pytest.param({"labels": {"x": "y" * 70_000}}, "labels has 70001 bytes", id="much"),
         pytest.param({"env": {"A B": SECRET}}, "env has the name 'A B'", id="name in env"),
         pytest.param({"env": {"A": f"{SECRET}\0"}}, "env['A'] must be a text", id="zero byte"),
+        pytest.param({"env": {"A": f"{SECRET}\udcff"}}, "env['A'] is no Unicode", id="half a pair"),
         pytest.param({"git_token": SECRET}, "git_token is for a git context", id="no git"),
         pytest.param({"git_token": f"{SECRET}\n"}, "git_token cannot be one", id="token"),
         pytest.param({"idempotency_key": 7}, "idempotency_key must be", id="key"),

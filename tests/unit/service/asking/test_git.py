@@ -164,6 +164,12 @@ def test_a_pull_request_and_a_commit_are_two_things() -> None:
         pytest.param("git@github.com:acme/shop.git", "SSH", id="the short form for SSH"),
         pytest.param("https://github.com/acme", "no owner and repository", id="one name"),
         pytest.param("https://github.com/acme/shop?tab=x", "query", id="a query"),
+        pytest.param(
+            "https://github.com/acme/shop/releases/tag/v1",
+            "no owner",
+            id="a page of something else",
+        ),
+        pytest.param("https://github.com/acme/shop/pulls", "no owner", id="a page of several"),
         pytest.param("https://github.com/acme/shop/blob/main/x", "no context", id="a file"),
         pytest.param("https://github.com/acme/shop/tree/main/x#y", "'#'", id="a page and more"),
         pytest.param("https://[::1/acme/shop", "malformed", id="half an address of IPv6"),
@@ -187,6 +193,20 @@ def test_an_address_that_cannot_be_one_is_refused(address: str, said: str) -> No
 def test_an_address_and_an_argument_agree(address: str, more: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="leave one"):
         git(address, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        pytest.param("ref", 5, id="ref"),
+        pytest.param("subdir", ["api"], id="subdir"),
+        pytest.param("pull_request", 1.0, id="pull_request"),
+        pytest.param("is_public", "false", id="is_public, which would be true"),
+    ],
+)
+def test_a_part_of_another_kind_is_named(argument: str, value: object) -> None:
+    with pytest.raises(UsageError, match=argument):
+        git("https://github.com/acme/shop/tree/main/api", **{argument: value})  # type: ignore[arg-type]
 
 
 def test_a_context_that_was_made_by_hand_is_checked_too() -> None:

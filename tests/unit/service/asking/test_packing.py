@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import socket
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
 
 from depotlab.errors import ContextError, ServiceError
-from depotlab.service._asking.packing import pack
+from depotlab.service._asking.packing import pack, pack_and_put
+from depotlab.service._boundary import Upload
+from tests.support.uploadedarchives import tar
 
 
 def entries(archive) -> dict[str, tarfile.TarInfo]:
@@ -87,6 +92,38 @@ def test_what_is_none_is_refused(tmp_path: Path):
         pack(b"hello")
     with pytest.raises(ServiceError, match="git contexts need no upload"):
         pack("https://github.com/acme/shop.git")
+
+
+def test_what_is_cancelled_is_not_sent_to_its_end():
+    """The thread that sends cannot be stopped from outside, and a program waits for it before it ends."""
+    size_bytes = 32 << 20  # far more than sockets hold
+    is_coming, is_cancelled, received = threading.Event(), threading.Event(), []
+
+    def take() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1024)
+            is_coming.set()
+            is_cancelled.wait(30)
+            while sum(received) < size_bytes and (piece := connection.recv(1 << 20)):
+                received.append(len(piece))
+
+    async def cancelled(upload: Upload) -> None:
+        archive = tar(("a", b"x" * size_bytes))
+        sending = asyncio.ensure_future(pack_and_put(upload, archive, dockerfile_path="Dockerfile"))
+        await asyncio.to_thread(is_coming.wait, 30)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        is_cancelled.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taking = threading.Thread(target=take)
+        taking.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        asyncio.run(cancelled(Upload(url, "shop/1.tar.gz", 60, 1 << 30)))
+        taking.join(30)
+    assert sum(received) < size_bytes
 
 
 def _at_start(archive) -> io.BufferedIOBase:

@@ -6,11 +6,13 @@ import inspect
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import depotlab as dl
 from depotlab.errors import ServiceError
 from depotlab.service import BuildService, aio
 from depotlab.service._core.core import Core
+from depotlab.telemetry import OpenTelemetry, Several
 
 VERBS = sorted(name for name in dir(BuildService) if not name.startswith("_"))
 METHODS = [name for name in VERBS if inspect.isfunction(getattr(BuildService, name))]
@@ -83,6 +85,13 @@ def test_settings_are_checked_when_it_is_made(wrong, words, tmp_path: Path):
     with pytest.raises(ServiceError) as caught:
         BuildService(**({"state": tmp_path, "telemetry": None} | wrong))
     assert words in str(caught.value)
+
+
+def test_telemetry_that_can_only_be_written_cannot_be_asked(tmp_path: Path):
+    for telemetry in (None, Several(OpenTelemetry(InMemorySpanExporter()))):
+        service = BuildService(state=tmp_path, telemetry=telemetry)
+        with pytest.raises(ServiceError, match="no telemetry that can be asked"):
+            _ = service.telemetry
 
 
 def test_the_room_lists_what_it_promises():

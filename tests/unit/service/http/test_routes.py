@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depotlab._serving import Fault
-from depotlab.service._http.jsonapp import JsonApp
+from depotlab.service._http.jsonapp import JsonApp, _prefers_text
 from depotlab.service._http.routepages import curl_lines, openapi, page
 from depotlab.service._http.routes import ROUTES, find_route, read_body, read_query
 
@@ -77,6 +77,21 @@ def test_the_page_and_the_document_say_the_same():
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             assert field.name in schema["properties"]
     json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_text"),
+    [
+        pytest.param("", False, id="nothing"),
+        pytest.param("*/*", False, id="curl"),
+        pytest.param("text/plain", True, id="text"),
+        pytest.param("Text/Plain; charset=utf-8, */*", True, id="text first"),
+        pytest.param("application/json, text/plain, */*", False, id="axios"),
+        pytest.param("application/x-ndjson, text/plain", False, id="lines of JSON first"),
+    ],
+)
+def test_a_log_is_text_for_who_wants_that_first(accept, is_text):
+    assert _prefers_text(accept) is is_text
 
 
 def test_the_commands_trust_what_they_are_told_to():

@@ -52,6 +52,20 @@ def test_a_secret_in_an_address_is_covered_too() -> None:
 
 
 @pytest.mark.parametrize(
+    "printed",
+    [
+        pytest.param('{"PASSWORD": "it\'s \\"planted\\" é\\\\1"}', id="JSON"),
+        pytest.param('{"PASSWORD": "it\'s \\"planted\\" \\u00e9\\\\1"}', id="JSON in ASCII"),
+        pytest.param("PASSWORD='it'\\''s \"planted\" é\\1'", id="a shell's, as in the file of the environment"),
+    ],
+)  # fmt: skip
+def test_a_secret_is_covered_however_it_is_quoted(printed: str) -> None:
+    found = Mask(['it\'s "planted" é\\1'])(printed)
+    assert COVER in found
+    assert "planted" not in found
+
+
+@pytest.mark.parametrize(
     "texts",
     [
         pytest.param([], id="none"),

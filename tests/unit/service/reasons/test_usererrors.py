@@ -26,7 +26,14 @@ from depotlab.errors import (
     StorageError,
     UsageError,
 )
-from depotlab.service._reasons.usererrors import RULES, Rule, is_transient, scrubbed, user_error
+from depotlab.service._reasons.usererrors import (
+    RULES,
+    Rule,
+    is_transient,
+    last_words,
+    scrubbed,
+    user_error,
+)
 
 # Texts of BuildKit 0.32 and of releases before it; for bake's those of buildx.
 TEXTS = {
@@ -60,9 +67,14 @@ TEXTS = {
     "lint violation found for rules: FromAsCasing": "lint",
     "failed to copy files: write /x: no space left on device": "disk_full",
     "failed to load cache key: repository does not contain ref nope, output: ''": "git_ref",
+    "failed to fetch remote http://x/y.git: git stderr:\nCannot obtain needed object 1111": "git_ref",
+    'failed to read dockerfile: invalid subdir api: failed to lstat "api"': "git_folder",
     "fatal: could not read Username for 'https://github.com': terminal prompts disabled": "git_access",
     "failed to resolve httpcontext: invalid response status 403": "context",
-    "failed to load cache key: invalid response status 404": "context",
+    "failed to load cache key: invalid response status 404": "download",
+    'failed to load cache key: Get "http://x/y": dial tcp: lookup x: no such host': "download",
+    "digest mismatch sha256:0: sha256:1": "download",
+    'process "/bin/sh -c true" did not complete successfully: unable to find user me: no matching entries': "user",
     "openat ../x: path escapes from parent": "context_archive",
     "toomanyrequests: You have reached your pull rate limit": "registry_limit",
     "failed to push r.io/a:b: unexpected status from PUT request: 503 Service Unavailable": "push",
@@ -167,6 +179,50 @@ def test_a_program_that_the_runtime_cannot_start_is_not_there() -> None:
     assert "has no shell" in told.message
 
 
+def test_an_image_without_the_platform_is_there() -> None:
+    words = "x/y:1: failed to resolve source metadata for x/y:1: no match for platform in manifest: not found"
+    assert user_error(ImageNotFound(words, ref="x/y:1")).category == "platform"
+
+
+def test_a_program_for_another_processor_is_no_failure_of_its_own() -> None:
+    tail = ("a line", "exec /app: exec format error")
+    told = user_error(StepFailed("x", step="RUN /app", exit_code=1, log_tail=tail))
+    assert told.category == "platform"
+    assert "processor" in told.message
+
+
+def test_the_uploaded_source_and_a_download_are_two_things() -> None:
+    error = DaemonError("failed to load cache key: invalid response status 404")
+    assert user_error(error).category == "download"
+    assert user_error(error, failed="fetch").category == "context"
+    unpacking = DaemonError("failed to read dockerfile: link /nope /x: no such file or directory")
+    assert user_error(unpacking).category == "dockerfile_path"
+    assert user_error(unpacking, failed="unpack").category == "context_archive"
+    assert user_error(DaemonError("odd words"), failed="unpack").category == "context_archive"
+    full = DaemonError("failed to read dockerfile: write /x: no space left on device")
+    assert user_error(full, failed="unpack").category == "disk_full"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        pytest.param(
+            DockerfileError("invalid port: abc", locations=(SourceLocation("Dockerfile", 3, 3),)),
+            "invalid port: abc (Dockerfile, line 3)", id="a Dockerfile",
+        ),
+        pytest.param(ImageNotFound("x: not found", ref="x"), "x: not found", id="an image"),
+        pytest.param(DaemonError("odd words"), "odd words", id="words that nobody knows"),
+        pytest.param(step(2), "", id="a step, which has printed why"),
+        pytest.param(RegistryError("failed to push r.internal/x: EOF"), "", id="our registry"),
+        pytest.param(StorageError("down", is_transient=True), "", id="the store"),
+        pytest.param(Unavailable("down"), "", id="Depot"),
+        pytest.param(KeyError("x"), "", id="a mistake of ours"),
+    ],
+)  # fmt: skip
+def test_a_log_ends_with_what_no_step_has_printed(error: Exception, words: str) -> None:
+    assert last_words(error, user_error(error)) == words
+
+
 def test_rules_of_the_platform_come_first() -> None:
     own = (Rule("npm", ("npm err! code *resolve",), "Fix package.json."),)
     assert user_error("x NPM ERR! code ERESOLVE y", extra=own).category == "npm"
@@ -211,6 +267,17 @@ def test_a_rule_shows_itself_on_one_line() -> None:
         pytest.param("--build-arg npm_token='{}'", id="an argument"),
         pytest.param("key ghp_{} is bad", id="a token of a forge"),
         pytest.param("key depot_org_{} is bad", id="a token of Depot"),
+        pytest.param("https://me:p@{}@github.com/a/b.git failed", id="an @ in a password"),
+        pytest.param("got eyJhbGciOiJSUzI1NiJ9.eyJ{}.c2ln back", id="a JSON Web Token"),
+        pytest.param('PASSWORD="two words {}" make', id="a value with blanks"),
+        pytest.param("PASSWORD='a,b;{}' make", id="a value with signs"),
+        pytest.param(r'process "sh -c PASSWORD=\"{}\"" failed', id="a quoted command"),
+        pytest.param(r'process "sh -c PASSWORD=\"two {}\"" failed', id="blanks, and quoted"),
+        pytest.param(r"The step 'sh -c \'TOKEN=\'{}'", id="quotes of the other kind"),
+        pytest.param(r'said "{{\"token\":\"{}\"}}"', id="a quoted answer"),
+        pytest.param(r'{{"token": "a\"{}"}}', id="JSON with a quote in the value"),
+        pytest.param("mysql --password {} -e x", id="an option"),
+        pytest.param(r"curl -H \"X-Api-Key: {}\" https://x", id="a header"),
     ],
 )
 def test_what_lets_somebody_in_is_not_kept(text: str) -> None:
@@ -227,6 +294,10 @@ def test_what_lets_somebody_in_is_not_kept(text: str) -> None:
         'failed to fetch anonymous token: Get "https://auth.x/token": EOF',
         "secret env: not found",
         "RUN make -j4 VERSION=1.2",
+        "docker.io/acme/token-service:1.2: not found",
+        "docker.io/acme/api-token: not found",
+        "RUN --mount=type=secret,id=npmrc,required true",
+        r'process "/bin/sh -c VERSION=\"1 2\" make --jobs 4" did not complete',
     ],
 )
 def test_what_helps_is_kept(text: str) -> None:
@@ -266,6 +337,7 @@ def test_a_long_text_is_cut_in_the_middle(text: str) -> None:
         pytest.param("unexpected status: 503 Service Unavailable", id="503"),
         pytest.param("unexpected status: 504 Gateway Timeout", id="504"),
         pytest.param("failed to load cache key: invalid response status 503", id="the store"),
+        pytest.param("fatal: ... The requested URL returned error: 503", id="the host of git"),
         pytest.param("context canceled", id="a cancelled call"),
         pytest.param("context deadline exceeded", id="a deadline"),
         pytest.param(RegistryError("read: connection reset by peer"), id="a broken connection"),

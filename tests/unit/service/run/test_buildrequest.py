@@ -50,6 +50,15 @@ def test_an_archive_is_fetched_and_unpacked_under_names_without_its_address() ->
     assert SIGNATURE not in repr(asked()) + asked().title
 
 
+def test_an_archive_that_may_be_replaced_has_to_be_the_one_that_was_looked_at() -> None:
+    digest = f"sha256:{'0' * 64}"
+    field = b"\rhttp.checksum"  # with its length
+    pinned = sent(asked(Given(URL, digest))).inputs["context"]
+    assert field in pinned
+    assert digest.encode() in pinned
+    assert field not in sent(asked()).inputs["context"]
+
+
 def test_what_the_order_says_is_what_the_frontend_is_told() -> None:
     request = asked(
         dockerfile_path="deploy/Dockerfile",

@@ -53,6 +53,21 @@ def test_a_step_that_is_worked_on_twice_is_one_row_from_its_first_start_to_its_l
     assert (found.total_steps, found.cached_steps) == (1, 1)
 
 
+def test_a_step_that_another_one_cancelled_has_not_failed_by_itself() -> None:
+    ends = {"started_ns": 1, "completed_ns": 2}
+    found = told(
+        vertex("a", "fetch", **ends, error="invalid response status 404"),
+        vertex("b", "unpack", **ends, error="copy: context canceled"),
+        vertex("c", "other", **ends),
+    )
+    assert [found.has_failed(name) for name in ("fetch", "unpack", "other", "none")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
 def test_logs_that_come_after_the_end_of_their_step_count() -> None:
     found = told(vertex(started_ns=1, completed_ns=2), written("late\n"))
     assert [row.has_logs for row in found.steps()] == [True]

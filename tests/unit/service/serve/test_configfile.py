@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from depotlab.errors import UsageError
-from depotlab.service import Depot, Limits, LocalStorage, Registry, S3Storage
+from depotlab.service import Depot, Limits, LocalStorage, Registry, Rule, S3Storage
 from depotlab.service._serve.configfile import SECTIONS, read_config
 
 ALL = """
@@ -73,6 +73,18 @@ def test_a_bucket_and_a_database_elsewhere():
     assert "pw" not in repr(config)
 
 
+RULE = '[[errors]]\ncategory = "npm"\npatterns = ["npm err! *"]\nmessage = "Fix it."\n'
+
+
+def test_what_customers_are_told_can_be_more():
+    found = read(f"{RULE}{RULE.replace('npm', 'pip')}[limits]\nmax_running = 3\n").options
+    assert found["error_rules"] == (
+        Rule("npm", ("npm err! *",), "Fix it."),
+        Rule("pip", ("pip err! *",), "Fix it."),
+    )
+    assert found["limits"].max_running == 3
+
+
 def test_telemetry_can_be_off():
     assert read("[telemetry]\noff = true\n").options["telemetry"] is None
 
@@ -112,6 +124,25 @@ def test_telemetry_can_be_off():
         pytest.param("[s3]\nprefix = 'x'\n", r"\[s3\]: bucket is missing", id="a key is missing"),
         pytest.param("[storage]\nfolder='x'\n[s3]\nbucket='b'\n", "leave one out", id="two stores"),
         pytest.param("[listen]\ncert = 'x'\n", "cert and key", id="half of a certificate"),
+        pytest.param("state = ''\n", "line 1: state is empty", id="a path that is none"),
+        pytest.param(
+            "[registry]\nrepository = 'ghcr.io/a/b'\nuser = 'a'\n", "no password", id="half a login"
+        ),
+        pytest.param("errors = 'x'\n", r"write \[\[errors\]\]", id="no rows"),
+        pytest.param(
+            RULE + RULE.replace("message", "advice"),
+            r"\[\[errors\]\] number 2: advice is no setting",
+            id="a row with another key",
+        ),
+        pytest.param(
+            RULE.rpartition("message")[0], "number 1: message is missing", id="half a row"
+        ),
+        pytest.param(
+            RULE.replace('["npm err! *"]', '"npm"'), "number 1 is malformed", id="one phrase"
+        ),
+        pytest.param(
+            RULE.replace("npm err", "NPM err"), "number 1: [^$]*capitals", id="never found"
+        ),
         pytest.param(
             "[telemetry]\nduckdb='x'\noff=true\n", "several things", id="two kinds of telemetry"
         ),

@@ -248,6 +248,37 @@ def test_holes_count_as_if_they_were_filled(entry: bytes) -> None:
     assert refusal(entry + END).reason == "unpacks_to_too_much"
 
 
+HIDDEN = header(b"s", b"S", b"0", bytes(97) + b"77777777777\0")
+OF_512 = b"1000"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(header(b"d/", b"\0", OF_512), id="by a folder of the oldest archives"),
+        pytest.param(
+            header(b"L", b"L", b"2") + b"d/".ljust(BLOCK, b"\0") + header(b"a", b"\0", OF_512),
+            id="by one with a long name",
+        ),
+        pytest.param(
+            header(b"x", b"x", b"13") + b"11 path=d/\n".ljust(BLOCK, b"\0") + header(b"a", b"\0", OF_512),
+            id="by one with a name in an extended header",
+        ),
+        pytest.param(
+            header(b"x", b"x", b"14") + b"12 size=512\n".ljust(BLOCK, b"\0") + header(b"g", b"g", b"0")
+            + header(b"a", b"0", b"0"),
+            id="by a size that an extended header for all entries makes forgotten",
+        ),
+    ],
+)  # fmt: skip
+def test_what_only_the_daemon_would_see_is_seen(entry: bytes) -> None:
+    assert refusal(entry + HIDDEN + END).reason == "unpacks_to_too_much"
+
+
+def test_an_entry_whose_name_is_not_where_names_are_is_refused() -> None:
+    assert "no name" in refusal(header(b"", b"\0", OF_512) + HIDDEN + END).message
+
+
 @pytest.mark.parametrize(
     "entry",
     [
