@@ -131,7 +131,10 @@ class Client(AwaitingLooks):
 
     @property
     def registry(self) -> str | None:
-        """`HOST:PORT` of the registry that runs beside the embedded engine, or a Depot on this computer; else None."""
+        """`HOST:PORT` of the registry that runs beside the embedded engine, or a Depot on this computer; else None.
+
+        That of a Depot takes images from builds with `save=` only, as Depot's own does.
+        """
         return self._opened.registry
 
     async def build(
@@ -854,8 +857,9 @@ async def build_all(
         >>> apps = {name: dl.dockerfile(name) for name in ("api", "web")}  # doctest: +SKIP
         >>> (await aio.build_all(apps, bk))["api"].digest  # doctest: +SKIP
     """
+    given: Any = getattr(builder, "_builder", builder)  # what is no client is refused there
     return await _verbs.build_all_async(
-        builder._builder,  # noqa: SLF001 - its own class
+        given,
         targets,
         at_once=at_once,
         keep_going=keep_going,

@@ -123,7 +123,10 @@ class Client(BlockingLooks):
 
     @property
     def registry(self) -> str | None:
-        """`HOST:PORT` of the registry that runs beside the embedded engine, or a Depot on this computer; else None."""
+        """`HOST:PORT` of the registry that runs beside the embedded engine, or a Depot on this computer; else None.
+
+        That of a Depot takes images from builds with `save=` only, as Depot's own does.
+        """
         return self._opened.registry
 
     def build(
@@ -873,8 +876,9 @@ def build_all(
         >>> apps = {name: dl.dockerfile(name) for name in ("api", "web")}  # doctest: +SKIP
         >>> dl.build_all(apps, bk)["api"].digest  # doctest: +SKIP
     """
+    given: Any = getattr(builder, "_builder", builder)  # what is no client is refused there
     return _verbs.build_all(
-        builder._builder,  # noqa: SLF001 - its own class
+        given,
         targets,
         at_once=at_once,
         keep_going=keep_going,

@@ -14,6 +14,7 @@ from depotlab._contexts.advice import Finding, shown
 from depotlab._contexts.preview_text import headline, ignore_text, rule_of
 from depotlab._contexts.rows import Row, bytes_text, count_text, to_rows
 from depotlab._contexts.survey import Count
+from depotlab._values import safe_html
 
 if TYPE_CHECKING:
     from depotlab._contexts.preview import ContextFile, Preview
@@ -49,13 +50,15 @@ def to_html(preview: Preview) -> str:
 
 def _head(preview: Preview) -> str:
     kept, dropped = preview.kept, preview.dropped
-    facts = f"<b>{escape(bytes_text(kept.n_bytes))}</b> in {_safe(count_text(kept))} would be sent"
+    facts = (
+        f"<b>{escape(bytes_text(kept.n_bytes))}</b> in {safe_html(count_text(kept))} would be sent"
+    )
     least = "at least " if preview.dropped_is_partial else ""
     rest = ""
     if dropped != Count():
         size = bytes_text(dropped.n_bytes)
-        rest = f" · {least}{escape(size)} in {_safe(count_text(dropped))} left out"
-    rest += f" · {_safe(ignore_text(preview))}"
+        rest = f" · {least}{escape(size)} in {safe_html(count_text(dropped))} left out"
+    rest += f" · {safe_html(ignore_text(preview))}"
     return (
         f"<div><b>Context</b> {_code(preview.title)}</div>"
         f'<div>{facts}<span style="color:{_GREY}">{rest}</span></div>{_bar(preview)}'
@@ -79,7 +82,8 @@ def _problems(preview: Preview) -> str:
     if not preview.problems:
         return ""
     rows = "".join(
-        f'<div><span style="color:{_RED}">✖</span> {_safe(text)}</div>' for text in preview.problems
+        f'<div><span style="color:{_RED}">✖</span> {safe_html(text)}</div>'
+        for text in preview.problems
     )
     return _box(_RED, rows)
 
@@ -105,7 +109,7 @@ def _warning(finding: Finding) -> str:
     color = _RED if finding.kind == "secret" else _AMBER
     return (
         f'<div><span style="color:{color}">▲</span> {_code(finding.places)} '
-        f'<span style="color:{_GREY}">{_safe(finding.why)}, {escape(bytes_text(finding.n_bytes))}'
+        f'<span style="color:{_GREY}">{safe_html(finding.why)}, {escape(bytes_text(finding.n_bytes))}'
         f" → add {_code(finding.rule)}</span></div>"
     )
 
@@ -147,7 +151,7 @@ def _tree(rows: tuple[Row, ...]) -> str:
 
 
 def _row(row: Row, room: list[int]) -> str:
-    label = _safe(row.label)
+    label = safe_html(row.label)
     if not row.is_sent:
         label = f'<span style="color:{_GREY}">✗ <s>{label}</s></span>'
     line = _line(label, row.n_bytes, row.share, row.facts, is_sent=row.is_sent)
@@ -167,7 +171,7 @@ def _row(row: Row, room: list[int]) -> str:
 
 def _line(label: str, n_bytes: int, share: float, facts: str, *, is_sent: bool = True) -> str:
     """Return the name and what is said of it; then, in columns at the right edge of a `_LINE`, a bar and the size."""
-    said = f' <span style="color:{_GREY};font-size:12px">{_safe(facts)}</span>' if facts else ""
+    said = f' <span style="color:{_GREY};font-size:12px">{safe_html(facts)}</span>' if facts else ""
     bar = ""
     if share >= _LEAST_SHARE:
         bar = (
@@ -181,7 +185,7 @@ def _line(label: str, n_bytes: int, share: float, facts: str, *, is_sent: bool =
 
 def _notes(preview: Preview) -> str:
     return "".join(
-        f'<div style="color:{_GREY};font-size:12px;margin-top:6px">{_safe(note)}</div>'
+        f'<div style="color:{_GREY};font-size:12px;margin-top:6px">{safe_html(note)}</div>'
         for note in preview.notes
     )
 
@@ -191,17 +195,8 @@ def _box(color: str, html: str) -> str:
 
 
 def _code(text: str, *, is_safe: bool = False) -> str:
-    return f'<span style="{_CODE}">{text if is_safe else _safe(text)}</span>'
+    return f'<span style="{_CODE}">{text if is_safe else safe_html(text)}</span>'
 
 
 def _path(path: str) -> str:
-    return _safe(shown(path.encode("utf-8", "surrogateescape")))
-
-
-def _safe(text: str) -> str:
-    r"""Return escaped text that no front end takes for a formula.
-
-    JupyterLab and nbconvert typeset what stands between dollar signs, `\(` or `\[` in HTML output. Formulas
-    cannot span elements, so a delimiter in an element of its own is left alone.
-    """
-    return escape(text).replace("\\", "<span>\\</span>").replace("$", "<span>$</span>")
+    return safe_html(shown(path.encode("utf-8", "surrogateescape")))

@@ -171,7 +171,8 @@ def _where(source: Any, choice: Choice) -> Where:
         return tar_of_stream(cast("Iterator[bytes]", source))
     raise UsageError(
         f"{reprlib.repr(source)} is nothing that the files of a build can come from.",
-        hint="pass a path, a mapping of paths to contents, an archive, a URL or a graph",
+        hint="pass a path, a mapping of paths to contents, an archive, a URL or a graph; "
+        "bk.to_state(dockerfile) is the graph of a Dockerfile",
     )
 
 

@@ -28,7 +28,7 @@ from depotlab._depot.connect import Connect
 from depotlab._depot.errors import NoToken
 from depotlab._depot.flatyaml import NotFlat, read_flat
 from depotlab._depot.oidc import PROVIDERS, Provider
-from depotlab._values import Value
+from depotlab._values import Value, table_html
 from depotlab.errors import ContextError, UsageError
 
 __all__ = ["DepotConfig", "Setting", "config_file", "find_config"]
@@ -126,18 +126,13 @@ class DepotConfig(Value):
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
     def _repr_html_(self) -> str:
-        heads = "".join(
-            f'<th style="text-align:left">{name}</th>' for name in ("setting", "value", "from")
-        )
-        rows = "".join(
-            f"<tr><td>{name}</td><td><code>{html.escape(s.shown or '-')}</code></td>"
-            f"<td>{html.escape(s.source or 'not found')}</td></tr>"
-            for name, s in self.settings()
-        )
-        notes = "".join(f"<div>warning: {html.escape(text)}</div>" for text in self.warnings)
-        return (
-            f"<div><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{notes}</div>"
-        )
+        rows = [
+            (name, f"<code>{html.escape(one.shown or '-')}</code>", one.source or "not found")
+            for name, one in self.settings()
+        ]
+        notes = [f"warning: {text}" for text in self.warnings]
+        heads = ("setting", "value", "from")
+        return table_html("", heads, rows, notes=notes, raw=frozenset({"value"}))
 
 
 def config_file(

@@ -28,8 +28,9 @@ __all__ = [
 ]
 
 WAYS_IN: Final = (
-    "run `depot login` once; or make a token on depot.dev (organization or project settings) and set DEPOT_TOKEN or "
-    "pass token=...; or, in CI, add a trust policy to the project, which lets the job's own identity in"
+    "run `depotlab login` (in a notebook: depotlab.depot_login()) once; or make a token on depot.dev (organization or "
+    "project settings) and set DEPOT_TOKEN or pass token=...; or, in CI, add a trust policy to the project, which lets "
+    "the job's own identity in; with no account, depotlab.depot(local=True) is a Depot on this computer"
 )
 
 

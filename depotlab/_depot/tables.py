@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from depotlab._depot.values import CachePolicy
-from depotlab._values import Value
+from depotlab._values import Value, safe_html
 from depotlab.errors import UsageError
 
 __all__ = ["Table", "table"]
@@ -44,17 +43,17 @@ class Table(Value):
             most_rows: More are only counted; None shows all.
         """
         heads = "".join(
-            f'<th style="text-align:left">{html.escape(name.replace("_", " "))}</th>'
+            f'<th style="text-align:left">{safe_html(name.replace("_", " "))}</th>'
             for name in self.columns
         )
         cells = "".join(
             "<tr>"
-            + "".join(f'<td style="text-align:left">{html.escape(c)}</td>' for c in row)
+            + "".join(f'<td style="text-align:left">{safe_html(c)}</td>' for c in row)
             + "</tr>"
             for row in self.rows[:most_rows]
         )
         rest = len(self.rows) - len(self.rows[:most_rows])
-        above = f"<b>{html.escape(headline)}</b>" if headline else ""
+        above = f"<b>{safe_html(headline)}</b>" if headline else ""
         under = f"<div>and {rest} more</div>" if rest else ""
         body = f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>"
         return f"<div>{above}{body if self.rows else ''}{under}</div>"

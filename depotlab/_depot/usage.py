@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +20,7 @@ from depotlab._depot.pages import Pages
 from depotlab._depot.reading import moment_in
 from depotlab._depot.tables import Table, table
 from depotlab._proto import depot_core_pb2 as core
-from depotlab._values import Value
+from depotlab._values import Value, safe_html
 
 __all__ = [
     "BuildUsage",
@@ -149,7 +148,7 @@ class Usage(Value):
 
     def _repr_html_(self) -> str:
         tables = (made.html(headline=name) for name, made in self.tables.items())
-        return f"<div><b>{html.escape(self._headline())}</b>{''.join(tables)}</div>"
+        return f"<div><b>{safe_html(self._headline())}</b>{''.join(tables)}</div>"
 
 
 class Usages:

@@ -21,7 +21,7 @@ from depotlab._inside.failedstep import files_at
 from depotlab._inside.opened import Opened, open_state
 from depotlab._inside.processes import Place
 from depotlab._rpc import RpcFailed
-from depotlab._values import Value
+from depotlab._values import Value, safe_html
 from depotlab._verbs import AnyBuilder, BuildRequest, GraphBuild
 from depotlab.buildkit import (
     ExecPlan,
@@ -85,7 +85,7 @@ class Stop(Value):
         mark, tint = ("✖", "#e03131") if self.failed else ("▶", "#1c7ed6")
         head = (
             f'<div><span style="color:{tint}">{mark}</span> step {self.number} of {self.total}: '
-            f"<b>{escape(self.name)}</b></div>"
+            f"<b>{safe_html(self.name)}</b></div>"
         )
         return head + source_html(self.location)
 
@@ -101,7 +101,7 @@ def source_html(location: SourceLocation | None) -> str:
     )
     style = "text-align:left;margin:4px 0;white-space:pre-wrap"
     body = f'<pre style="{style}">{lines}</pre>' if lines else ""
-    return f'<div style="color:#868e96">{escape(str(location))}</div>{body}'
+    return f'<div style="color:#868e96">{safe_html(str(location))}</div>{body}'
 
 
 class DebugCore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from html import escape
 from pathlib import PurePath
 from typing import Any, Self
 
@@ -13,7 +12,7 @@ from depotlab._inside.processes import run_at
 from depotlab._inside.running import prepare_at
 from depotlab._inside.shell import Shell, open_shell
 from depotlab._portal import portal
-from depotlab._values import Value
+from depotlab._values import Value, safe_html
 from depotlab._verbs import AnyBuilder, BuildRequest
 from depotlab.buildkit import Listing
 from depotlab.errors import StepFailed
@@ -80,7 +79,7 @@ class _Shown(Value):
         tints = {"✔": "#2f9e44", "▶": "#1c7ed6", "✖": "#e03131"}
         rows = "".join(
             f'<tr><td style="color:{tints.get(mark, "#868e96")}">{mark}</td>'
-            f'<td style="text-align:left">{"<b>" if mark in "▶✖" else ""}{escape(text)}'
+            f'<td style="text-align:left">{"<b>" if mark in "▶✖" else ""}{safe_html(text)}'
             f"{'</b>' if mark in '▶✖' else ''}</td></tr>"
             for mark, text in self._rows()
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from depotlab._past.listing import FileChange
-from depotlab._values import Tabular, Value
+from depotlab._values import Tabular, Value, safe_html
 from depotlab.llb import Field
 
 __all__ = ["Cause", "CauseKind", "StepReason", "Why"]
@@ -189,12 +188,12 @@ class Why(Tabular):
     def _repr_html_(self) -> str:
         body = "".join(
             f'<div style="margin-left:{2 if line.startswith(" ") else 1}em">'
-            f"{html.escape(line.strip())}</div>"
+            f"{safe_html(line.strip())}</div>"
             for line in self._lines()
         )
         against = self._against()
-        under = f'<div style="opacity:.7">{html.escape(against)}</div>' if against else ""
-        return f"<div><b>{html.escape(self._headline())}</b>{under}{body}</div>"
+        under = f'<div style="opacity:.7">{safe_html(against)}</div>' if against else ""
+        return f"<div><b>{safe_html(self._headline())}</b>{under}{body}</div>"
 
 
 def _short(name: str) -> str:

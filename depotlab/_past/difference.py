@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 from depotlab._past.build import PastBuild, PastGraph
 from depotlab._past.fields import own_fields
 from depotlab._past.listing import FileChange, differences
-from depotlab._values import Tabular
+from depotlab._values import Tabular, safe_html
 from depotlab.llb import Comparison, Field
 from depotlab.llb import compare as compare_graphs
 
@@ -96,10 +95,10 @@ class Difference(Tabular):
     def _repr_html_(self) -> str:
         body = "".join(
             f'<div style="margin-left:{2 if line.startswith(" ") else 1}em">'
-            f"{html.escape(line.strip())}</div>"
+            f"{safe_html(line.strip())}</div>"
             for line in self._lines()
         )
-        return f"<div><b>{html.escape(self._headline())}</b>{body}</div>"
+        return f"<div><b>{safe_html(self._headline())}</b>{body}</div>"
 
 
 def graph_like(graph: PastGraph, before: PastBuild | None) -> PastGraph | None:

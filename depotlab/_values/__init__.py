@@ -5,7 +5,7 @@ May import `errors`.
 
 from depotlab._values.facts import Value, facts_html, one_line
 from depotlab._values.tables import Rows, Tabular, data_frame, table_html
-from depotlab._values.texts import bytes_text, cut, is_unicode, time_text
+from depotlab._values.texts import bytes_text, cut, is_unicode, safe_html, time_text
 
 __all__ = [
     "Rows",
@@ -17,6 +17,7 @@ __all__ = [
     "facts_html",
     "is_unicode",
     "one_line",
+    "safe_html",
     "table_html",
     "time_text",
 ]

@@ -10,7 +10,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from depotlab._values.texts import bytes_text, cut
+from depotlab._values.texts import bytes_text, cut, safe_html
 
 __all__ = ["Value", "facts_html", "one_line"]
 
@@ -100,12 +100,12 @@ def facts_html(headline: str, facts: Iterable[tuple[str, object]]) -> str:
     """
     rows = "".join(
         '<tr><th style="text-align:left;vertical-align:top;white-space:nowrap">'
-        f'{html.escape(_label(name))}</th><td style="text-align:left">{_cell(name, value)}</td></tr>'
+        f'{safe_html(_label(name))}</th><td style="text-align:left">{_cell(name, value)}</td></tr>'
         for name, value in facts
         if not _is_empty(value)
     )
     table = f"<table><tbody>{rows}</tbody></table>" if rows else ""
-    above = f"<b>{html.escape(headline)}</b>" if headline else ""
+    above = f"<b>{safe_html(headline)}</b>" if headline else ""
     return f"<div>{above}{table}</div>"
 
 
@@ -164,7 +164,7 @@ def _cell(name: str, value: object) -> str:
     else:
         lines = [_text(name, value)]
     rest = len(lines) - _SHOWN_ITEMS
-    shown = [html.escape(line) for line in lines[:_SHOWN_ITEMS]]
+    shown = [safe_html(line) for line in lines[:_SHOWN_ITEMS]]
     return "<br>".join([*shown, *([f"… {rest} more"] if rest > 0 else [])])
 
 

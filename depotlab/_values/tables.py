@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from depotlab._values.facts import Value
+from depotlab._values.texts import safe_html
 from depotlab.errors import UsageError
 
 __all__ = ["Rows", "Tabular", "data_frame", "table_html"]
@@ -127,19 +127,19 @@ def table_html(
         for head in heads
     ]
     top = "".join(
-        f'<th style="{style}">{html.escape(head)}</th>'
+        f'<th style="{style}">{safe_html(head)}</th>'
         for head, style in zip(heads, side, strict=True)
     )
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td style="{style}">{cell if head in raw else html.escape(cell)}</td>'
+            f'<td style="{style}">{cell if head in raw else safe_html(cell)}</td>'
             for head, style, cell in zip(heads, side, row, strict=True)
         )
         + "</tr>"
         for row in rows
     )
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>" if body else ""
-    above = f"<b>{html.escape(headline)}</b>" if headline else ""
-    under = "".join(f"<div>{html.escape(line)}</div>" for line in notes)
+    above = f"<b>{safe_html(headline)}</b>" if headline else ""
+    under = "".join(f"<div>{safe_html(line)}</div>" for line in notes)
     return f"<div>{above}{table}{under}</div>"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from html import escape
 
-__all__ = ["bytes_text", "cut", "is_unicode", "time_text"]
+__all__ = ["bytes_text", "cut", "is_unicode", "safe_html", "time_text"]
 
 
 def bytes_text(n_bytes: int) -> str:
@@ -34,6 +35,16 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def safe_html(text: str) -> str:
+    r"""Return text escaped for the inside of an element, such that no front end takes it for a formula.
+
+    JupyterLab and nbconvert typeset what stands between dollar signs, `\(` or `\[` in HTML
+    output, and shell commands are full of those. Formulas cannot span elements, so a delimiter
+    in an element of its own is left alone; `pre` and `code` are never typeset. Not for attributes.
+    """
+    return escape(text).replace("\\", "<span>\\</span>").replace("$", "<span>$</span>")
 
 
 def cut(text: str, limit: int) -> str:

@@ -60,7 +60,7 @@ from depotlab.frontend import Dockerfile, FrontendCall
 from depotlab.llb import Definition, ImageConfig, Platform, State, load, parse_reference
 from depotlab.progress import Fold, WarningRaised
 
-__all__ = ["Aim", "Answer", "BeforeClose", "Builder", "OnSession", "given_in_code"]
+__all__ = ["Aim", "Answer", "BeforeClose", "Builder", "OnSession", "given_back", "given_in_code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,14 @@ class Aim:
         return {} if build is None else build.sent
 
 
+def given_back(again: str) -> UsageError:
+    """Say that a client was closed, and cannot be opened again like one of a daemon that somebody else runs."""
+    return UsageError(
+        "This client is closed, and has given back what it built on.",
+        hint=f"make another one: bk = {again}; in a `with` block it is closed at the block's end",
+    )
+
+
 class Builder:
     """A connection to one daemon that builds over it.
 
@@ -157,6 +165,7 @@ class Builder:
         self._keeps_history = keeps_history
         self._channel: Channel | None = None
         self._dead: list[Channel] = []  # other builds may still be finding out
+        self._ended = ""
         self._workers: Workers | None = None
         self.before_close: list[BeforeClose] = []
         self.before_prune: list[BeforeClose] = []
@@ -172,7 +181,10 @@ class Builder:
 
         Raises:
             Unreachable: With the reason.
+            UsageError: The client was closed, and its daemon was lent to it.
         """
+        if self._ended:
+            raise given_back(self._ended)
         if fresh and self._channel is not None:
             self._dead.append(self._channel)
             self._channel = None
@@ -181,6 +193,14 @@ class Builder:
         usual_s = 10.0 if self.endpoint.dialer is None else 30.0
         await self._channel.ready(timeout_s=usual_s if timeout_s is None else timeout_s)
         return self._channel
+
+    def end(self, again: str) -> None:
+        """Refuse all that follows: the daemon was lent to this client, and stops when nobody else has it.
+
+        Args:
+            again: The call that makes another client, such as `depotlab.local()`.
+        """
+        self._ended = again
 
     @property
     def is_connected(self) -> bool:

@@ -35,7 +35,14 @@ from depotlab._depot import (
 from depotlab._plane import PlaneLease
 from depotlab._rpc import Endpoint
 from depotlab._session import Credentials
-from depotlab._verbs.builder import Answer, BeforeClose, Builder, OnSession, given_in_code
+from depotlab._verbs.builder import (
+    Answer,
+    BeforeClose,
+    Builder,
+    OnSession,
+    given_back,
+    given_in_code,
+)
 from depotlab._verbs.depotfacts import DepotFacts
 from depotlab._verbs.depotstages import Stages
 from depotlab._verbs.ended import told
@@ -119,6 +126,11 @@ class DepotBuilder:
         self.before_prune: list[BeforeClose] = []
         self.on_session: list[OnSession] = []
         self._status_wanted = True
+        self._ended = ""
+
+    def end(self, again: str) -> None:
+        """Refuse all that follows, as a `Builder` does: the Depot on this computer was lent to this client."""
+        self._ended = again
 
     def check(self, request: BuildRequest) -> None:
         """Depot can do all that a request says."""
@@ -253,6 +265,8 @@ class DepotBuilder:
         return replace(first, response={"containerimage.digest": digest})
 
     async def _register(self, options: BuildOptions, stages: Stages | None = None) -> DepotBuild:
+        if self._ended:
+            raise given_back(self._ended)
         config, report = self._config, stages.take if stages else None
         if config.build:
             return await resume(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+import inspect
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +16,12 @@ from depotlab._verbs.builder import Answer
 from depotlab._verbs.open import AnyBuilder
 from depotlab._verbs.request import BuildRequest, Target, prepare
 from depotlab._verbs.result import BuildResult
-from depotlab.errors import BuildsFailed, UsageError
+from depotlab.errors import BuildsFailed, StepFailed, UsageError
 from depotlab.progress import (
     BuildEnded,
     BuildStarted,
     Fold,
+    LogWritten,
     Phase,
     Snapshot,
     StepState,
@@ -27,6 +30,11 @@ from depotlab.progress import (
 from depotlab.widgets import ProgressMode, StepViews, Ticker, choose
 
 __all__ = ["AllBuilt", "Targets", "build_all", "build_all_async"]
+
+_ARGUMENTS = tuple(inspect.signature(prepare).parameters)
+_SHOWN_LINES = 5
+_SHOWN_LOGS = 3
+_STDERR = 2
 
 Targets = Mapping[str, Target | Mapping[str, Any]]
 """By name: what to build, or the arguments of `Client.build` for it, with `target` among them."""
@@ -107,7 +115,11 @@ def build_all(
     shared: Mapping[str, Any],
 ) -> AllBuilt:
     """Build all and wait. Ctrl-C cancels what runs, and begins nothing more."""
-    return portal().run(_begin(builder, targets, at_once, keep_going, progress, shared))
+    work, ticker = _begin(builder, targets, at_once, keep_going, progress, shared)
+    try:
+        return portal().run(work)
+    finally:
+        ticker.stop()  # the last lines are out before what is said next
 
 
 async def build_all_async(
@@ -120,7 +132,11 @@ async def build_all_async(
     shared: Mapping[str, Any],
 ) -> AllBuilt:
     """Build all and wait, from any loop."""
-    return await portal().wait_for(_begin(builder, targets, at_once, keep_going, progress, shared))
+    work, ticker = _begin(builder, targets, at_once, keep_going, progress, shared)
+    try:
+        return await portal().wait_for(work)
+    finally:
+        ticker.stop()
 
 
 def _begin(
@@ -130,17 +146,25 @@ def _begin(
     keep_going: bool,
     progress: ProgressMode,
     shared: Mapping[str, Any],
-) -> Coroutine[Any, Any, AllBuilt]:
+) -> tuple[Coroutine[Any, Any, AllBuilt], Ticker]:
     requests = _requests(builder, targets, at_once, shared)
     fold = Fold()
+    # Before anybody looks: the first line of a log names what is built.
+    fold.feed([BuildStarted(time.time_ns(), f"{len(requests)} builds", builder.where)])
+    fold.feed([VertexUpdated(digest=name, name=name, is_local=True) for name in requests])
     ticker = Ticker(fold, choose(progress)).start()
-    return _watched(builder, requests, at_once, keep_going, fold, ticker)
+    return _watched(builder, requests, at_once, keep_going, fold, ticker), ticker
 
 
 def _requests(
     builder: AnyBuilder, targets: Targets, at_once: int, shared: Mapping[str, Any]
 ) -> dict[str, BuildRequest]:
     """Check everything before anything is sent."""
+    if not isinstance(builder, AnyBuilder):
+        raise UsageError(
+            f"build_all(targets, builder) was given a {type(builder).__name__} for the builder, which is no client.",
+            hint="targets come first: build_all({'api': dl.dockerfile('api')}, dl.local())",
+        )
     if not isinstance(targets, Mapping) or not targets:
         raise UsageError(
             "build_all(targets) takes targets by name, at least one.",
@@ -154,14 +178,20 @@ def _requests(
         arguments: dict[str, Any] = {"target": given}
         if isinstance(given, Mapping) and not all("/" in str(key) for key in given):
             arguments = dict(given)
-        try:
-            requests[name] = prepare(**{"name": name, **shared, **arguments})
-            builder.check(requests[name])
-        except TypeError as error:
+        every = {"name": name, **shared, **arguments}
+        unknown = next((word for word in every if word not in _ARGUMENTS), None)
+        if unknown is not None or "target" not in every:
+            what = "a target" if unknown is None else f"no argument {unknown!r}"
+            near = difflib.get_close_matches(unknown or "", _ARGUMENTS, n=1)
             raise UsageError(
-                f"build_all(): the arguments of {name!r} are not those of build(): {error}.",
-                hint="give a target, or {'target': ..., 'tags': ...}",
-            ) from error
+                f"build_all(): the arguments of {name!r} are not those of build(), which has {what}.",
+                hint=f"did you mean {near[0]!r}?"
+                if near
+                else "give a target, or {'target': ..., 'tags': ...}",
+            )
+        try:
+            requests[name] = prepare(**every)
+            builder.check(requests[name])
         except UsageError as error:
             error.message = f"build_all(), {name!r}: {error.message}"
             raise
@@ -178,31 +208,42 @@ async def _watched(
 ) -> AllBuilt:
     outcome = _Outcome()
     phase = Phase.CANCELED
-    fold.feed([BuildStarted(time.time_ns(), f"{len(requests)} builds", builder.where)])
-    fold.feed([VertexUpdated(digest=name, name=name, is_local=True) for name in requests])
     try:
         await _run(builder, requests, at_once, keep_going, fold, outcome)
         phase = Phase.FAILED if outcome.errors else Phase.SUCCEEDED
     finally:
+        if outcome.errors:
+            began_ns, n_failed = fold.snapshot(at_ns=0).started_ns, len(outcome.errors)
+            title = f"{n_failed} of {len(requests)} builds"
+            fold.feed([BuildStarted(began_ns, title, builder.where)])
         fold.feed([BuildEnded(time.time_ns(), phase)])
         ticker.end()
     if outcome.errors:
-        raise _failed(outcome, len(requests)) from next(iter(outcome.errors.values()))
+        raise _failed(outcome, len(requests), keep_going) from next(iter(outcome.errors.values()))
     in_order = {name: outcome.results[name] for name in requests}
     return AllBuilt(in_order, fold.snapshot(at_ns=time.time_ns()))
 
 
-def _failed(outcome: _Outcome, n_builds: int) -> BuildsFailed:
+def _failed(outcome: _Outcome, n_builds: int, keep_going: bool) -> BuildsFailed:
     n_left = n_builds - len(outcome.errors) - len(outcome.results)
     rest = f", and {n_left} were stopped" if n_left else ""
     lines = [f"{len(outcome.errors)} of {n_builds} builds failed{rest}."]
-    lines += [f"  {name}: {_first_line(error)}" for name, error in outcome.errors.items()]
+    for number, (name, error) in enumerate(outcome.errors.items()):
+        lines.append(f"  {name}: {_first_line(error)}")
+        if number < _SHOWN_LOGS:
+            lines += [f"      {line}" for line in _last_lines(error)[-_SHOWN_LINES:]]
+    hint = ".errors has each whole, .results what was built"
     return BuildsFailed(
         "\n".join(lines),
         errors=outcome.errors,
         results=outcome.results,
-        hint=".errors has each whole, .results what was built; with keep_going=True nothing is stopped",
+        hint=hint if keep_going else f"{hint}; with keep_going=True nothing is stopped",
     )
+
+
+def _last_lines(error: Exception) -> tuple[str, ...]:
+    """Return what a step that failed wrote last, for those who read a log of all builds and nothing else."""
+    return error.log_tail if isinstance(error, StepFailed) else ()
 
 
 def _first_line(error: Exception) -> str:
@@ -230,6 +271,9 @@ async def _run(
                 raise
             except Exception as error:
                 outcome.errors[name] = error
+                if lines := _last_lines(error):
+                    text = "".join(f"{line}\n" for line in lines).encode()
+                    fold.feed([LogWritten(name, time.time_ns(), _STDERR, text)])
                 fold.feed([_step(name, began_ns, time.time_ns(), error=_first_line(error))])
                 if not keep_going:
                     raise

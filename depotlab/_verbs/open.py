@@ -51,10 +51,12 @@ class Opened:
         return owner.registry if owner is not None else self.recorded_registry
 
     def release(self) -> None:
-        """Give up what is ours. It stops when nobody uses it any more."""
+        """Give up what is ours, for good. It stops when nobody uses it any more."""
         if self.engine is not None:
+            self.builder.end("depotlab.local()")
             self.engine.close()
         if self.plane is not None:
+            self.builder.end("depotlab.depot(local=True)")
             self.plane.close()
 
 

@@ -344,6 +344,13 @@ def _meant_by(item: object) -> str:
 
 def _check_tag(tag: str) -> None:
     """Refuse names that no image can be given, before anything is sent."""
+    if isinstance(tag, str) and tag.startswith("None/"):
+        raise ReferenceInvalid(
+            f"{tag!r} begins with None: the builder that was asked for its registry has none.",
+            ref=tag,
+            hint=f"name yours, such as 'ghcr.io/me/{tag.removeprefix('None/')}'; bk.registry is there with "
+            "depotlab.local() only",
+        )
     found = parse_reference(tag)
     if found.digest:
         raise ReferenceInvalid(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import html
 import time
 import weakref
 from collections.abc import Generator, Iterable, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 
 from depotlab._past import Difference, Why
 from depotlab._portal import CANCEL_GRACE_S, Job, wait_awaiting, wait_blocking
-from depotlab._values import Value, cut, facts_html
+from depotlab._values import Value, cut, facts_html, safe_html
 from depotlab._verbs.builder import Answer
 from depotlab._verbs.depotfacts import DepotFacts
 from depotlab._verbs.details import StepDetails
@@ -202,7 +201,7 @@ class BuildResult(StepViews, Value):
     def _repr_html_(self) -> str:
         # One line, which unfolds: below a build's own view it should not take room.
         facts = facts_html("", self._facts())
-        return f"<details><summary>{html.escape(repr(self)[1:-1])}</summary>{facts}</details>"
+        return f"<details><summary>{safe_html(repr(self)[1:-1])}</summary>{facts}</details>"
 
 
 _results: weakref.WeakSet[BuildResult] = weakref.WeakSet()
@@ -314,6 +313,9 @@ class Build(StepViews, Value):
             if task is not None and task.cancelling():
                 raise
             raise BuildCanceled("The build was cancelled.") from None
+        except Exception:
+            self._ticker.stop()  # its last lines are out before those of the error
+            raise
         return self._finished(answer)
 
     def _finished(self, answer: Answer) -> BuildResult:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from depotlab._contexts import Files
 from depotlab._verbs.failures import remember_steps
 from depotlab._verbs.request import BuildRequest
-from depotlab.errors import BuildCanceled, BuildTimeout, SourceLocation, StepFailed
+from depotlab.errors import (
+    BuildCanceled,
+    BuildTimeout,
+    DepotlabError,
+    SourceLocation,
+    StepFailed,
+)
+from depotlab.frontend import Dockerfile
 from depotlab.progress import BuildEnded, BuildStarted, Event, Fold, Phase
 
 __all__ = ["Feed", "watched"]
@@ -18,6 +27,9 @@ Feed = Callable[[Sequence[Event]], None]
 """Takes in events of a build, in the order they came."""
 
 T = TypeVar("T")
+
+# What runc and crun say of a program that the image does not have; the daemon makes exit code 1 of it.
+_NO_PROGRAM = re.compile(r'exec: "([^"]+)": (?:stat \S+: no such|executable file not found)')
 
 
 async def watched(work: Awaitable[T], request: BuildRequest, fold: Fold, *, where: str) -> T:
@@ -54,6 +66,8 @@ async def watched(work: Awaitable[T], request: BuildRequest, fold: Fold, *, wher
         remember_steps(error, fold.snapshot(at_ns=time.time_ns()))
         raise
     except Exception as error:
+        if isinstance(error, DepotlabError) and "where the step copies it from" in error.message:
+            error.hint = _context_hint(request) or error.hint
         words = str(error).splitlines()[0] if str(error) else repr(error)
         places: tuple[SourceLocation, ...] = getattr(error, "locations", ())
         fold.feed([BuildEnded(time.time_ns(), Phase.FAILED, words, places)])
@@ -77,3 +91,23 @@ def _complete(error: StepFailed, fold: Fold) -> None:
         error.step = step.name
         error.log_tail = tuple(line.text for line in step.log.lines(20))
         error.message = f"The step {step.name!r} failed with exit code {error.exit_code}."
+    if found := _NO_PROGRAM.search("\n".join(error.log_tail)):
+        error.hint = f"there is no {found[1]} in this image"
+        if found[1].endswith("/sh"):
+            error.hint += (
+                ": run a list of words instead of one text, or begin with an image that has a shell"
+            )
+
+
+def _context_hint(request: BuildRequest) -> str:
+    """Say that there is nothing to copy from, when that is so: a Dockerfile as text has no context by itself."""
+    target = request.target
+    if not isinstance(target, Dockerfile) or target.text is None:
+        return ""
+    where = target.main.where
+    if not isinstance(where, Files) or where.files:
+        return ""
+    return (
+        "this Dockerfile has no files to copy: name a directory, dockerfile('.', text=...), in a cell "
+        "%%dockerfile and a dot"
+    )

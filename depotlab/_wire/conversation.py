@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from depotlab._rpc import OpenTap, tapped
-from depotlab._values import bytes_text
+from depotlab._values import bytes_text, safe_html
 from depotlab._wire.lanes import NOTEBOOK
 from depotlab._wire.listening import Listener
 from depotlab._wire.picture import sequence_svg, width_of
@@ -220,7 +220,7 @@ class Wire:
 
     def _repr_html_(self) -> str:
         exchanges, registries = self._told()
-        head = f"<b>{escape(repr(self)[1:-1])}</b>"
+        head = f"<b>{safe_html(repr(self)[1:-1])}</b>"
         problem = (
             f"<div>Listening ended early: {escape(self.problem)}</div>" if self.problem else ""
         )

@@ -6,13 +6,12 @@ Source: SLSA provenance v0.2 and v1 (slsa.dev/spec), BuildKit's own additions to
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from depotlab._values import Value
+from depotlab._values import Value, safe_html
 from depotlab.buildkit.covered import covered, without_passwords
 from depotlab.errors import ProtocolError
 
@@ -89,7 +88,7 @@ class Attestation(Value):
         cells = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in shown)
         titles = "".join(f'<th style="text-align:left">{name}</th>' for name in heads)
         return (
-            f"<div><b>{html.escape(self._words())}</b>"
+            f"<div><b>{safe_html(self._words())}</b>"
             f"<table><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>{more}</div>"
         )
 
@@ -285,4 +284,4 @@ def _license(package: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    return f'<td style="text-align:left">{html.escape(text)}</td>'
+    return f'<td style="text-align:left">{safe_html(text)}</td>'

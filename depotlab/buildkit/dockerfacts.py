@@ -6,13 +6,12 @@ Source: moby/buildkit `frontend/subrequests/{outline,targets,lint}`.
 from __future__ import annotations
 
 import base64
-import html
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from depotlab._values import Rows, Tabular
+from depotlab._values import Rows, Tabular, safe_html
 from depotlab.buildkit.covered import covered_value
 from depotlab.buildkit.lintfixes import fix_for
 from depotlab.errors import ProtocolError
@@ -363,12 +362,12 @@ def _text(headline: str, rows: Iterable[Sequence[str]]) -> str:
 
 def _html(headline: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     style = 'style="text-align:left"'
-    titles = "".join(f"<th {style}>{html.escape(name)}</th>" for name in heads)
+    titles = "".join(f"<th {style}>{safe_html(name)}</th>" for name in heads)
     body = "".join(
-        "<tr>" + "".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td {style}>{safe_html(cell)}</td>" for cell in row) + "</tr>"
         for row in rows
     )
     return (
-        f"<div><b>{html.escape(headline)}</b>"
+        f"<div><b>{safe_html(headline)}</b>"
         f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
     )

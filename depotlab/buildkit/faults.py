@@ -131,6 +131,8 @@ _NETWORK = re.compile(
     r"dial tcp|no such host|connection refused|i/o timeout|TLS handshake|network is unreachable|"
     r"server gave HTTP response to HTTPS client|x509:|EOF$|server misbehaving"
 )
+# The Dockerfile frontend adds the name of a stage that is near. Source: moby/buildkit `util/suggest`.
+_NO_IMAGE = re.compile(r": not found(?: \(did you mean (.+)\?\))?$|manifest unknown|name unknown")
 _NO_SESSION = re.compile(r"no active session for \S+: context deadline exceeded")
 # Source: moby/buildkit `util/apicaps/caps.go`, `solver/errdefs/frontendcap.go`, `solver/errdefs/subrequest.go`.
 _UNKNOWN_CAP = re.compile(
@@ -206,7 +208,7 @@ def from_failure(
     return (
         _too_old(text, address, common)
         or _damaged(text, common)
-        or _registry_error(text, step, common)
+        or _registry_error(text, step, address, common)
         or _dockerfile_error(text, details, common)
         or _other(text, common)
     )
@@ -246,7 +248,9 @@ def _too_old(text: str, address: str, common: dict[str, Any]) -> DaemonTooOld | 
     )
 
 
-def _registry_error(text: str, step: str, common: dict[str, Any]) -> DaemonError | None:
+def _registry_error(
+    text: str, step: str, address: str, common: dict[str, Any]
+) -> DaemonError | None:
     push = _PUSH.search(text)
     found = _SOURCE.search(text) or push
     if found is None and not step.startswith(_METADATA):
@@ -267,11 +271,11 @@ def _registry_error(text: str, step: str, common: dict[str, Any]) -> DaemonError
             hint=hint,
             **common,
         )
-    if push is None and re.search(r": not found$|manifest unknown|name unknown", text):
+    if push is None and (missing := _NO_IMAGE.search(text)):
         return ImageNotFound(
             f"There is no image {ref}: the registry does not know it.",
             ref=ref,
-            hint="check the name and the tag",
+            hint=_image_hint(ref, missing[1] or "", address),
             **common,
         )
     if push is None and "pull access denied" in text:
@@ -294,6 +298,26 @@ def _registry_error(text: str, step: str, common: dict[str, Any]) -> DaemonError
         hint="the registry's own log says more",
         **common,
     )
+
+
+def _image_hint(ref: str, stage: str, address: str) -> str:
+    """Say what to do about an image that is not there, by who asked for it: often not the user."""
+    if stage:
+        return f"did you mean the stage {stage!r}?"
+    if ref.startswith("docker.io/docker/dockerfile"):
+        return (
+            "a line `# syntax=` asks for it: leave that line out, and the Dockerfile is built by the frontend that "
+            "the daemon brings along"
+        )
+    if ref.startswith("docker.io/docker/buildkit-syft-scanner"):
+        return "sbom= asks for it; sbom='REGISTRY/SCANNER:TAG' names another"
+    hint = "check the name and the tag"
+    if ref.startswith("docker.io/") and address.startswith("unix://"):
+        hint += (
+            "; an engine of depotlab.local() that was started with no network has no images but "
+            "its own (`depotlab doctor --network` asks whether Docker Hub answers)"
+        )
+    return hint
 
 
 def _cache_error(text: str, step: str, common: dict[str, Any]) -> DaemonError:

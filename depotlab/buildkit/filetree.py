@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from depotlab._values import Rows, Value
+from depotlab._values import Rows, Value, safe_html
 from depotlab.buildkit.fileinfo import FileInfo
 from depotlab.buildkit.shown import bar, bytes_text, cut, table_html
 
@@ -68,7 +67,7 @@ class FileTree(Value):
         left = [_SHOWN_NODES]
         inner = "".join(_details(child, left, is_open=False) for child in self)
         more = "<div>…</div>" if left[0] < 0 else ""
-        head = f"<b>{html.escape(self.info.path)}</b>"
+        head = f"<b>{safe_html(self.info.path)}</b>"
         return f'<div style="font-family:monospace;font-size:13px">{head}{inner}{more}</div>'
 
 
@@ -96,9 +95,9 @@ def node_html(node: FileTree) -> str:
         beside = f"→ {cut(info.link_target, 60)}"
     else:
         beside = bytes_text(info.size_bytes) if info.is_file else ""
-    name = html.escape(cut(info.name, 80) + ("/" if info.is_dir else ""))
+    name = safe_html(cut(info.name, 80) + ("/" if info.is_dir else ""))
     special = f" {info.mode_text}" if info.mode & 0o7000 else ""
-    return f'{name} <span style="opacity:.6">{html.escape(beside + special)}</span>'
+    return f'{name} <span style="opacity:.6">{safe_html(beside + special)}</span>'
 
 
 def _details(node: FileTree, left: list[int], *, is_open: bool) -> str:

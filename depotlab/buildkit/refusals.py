@@ -1,8 +1,8 @@
-"""What a daemon says when it refuses an output, a cache, a right or an attestation, and what to do about it.
+"""What a daemon says when it refuses an output, a cache, a right or an attestation, or lacks what a step needs.
 
-A table: the daemon's words, ours, and a hint. The words are those of BuildKit 0.8 to 0.32.
+A table: the daemon's words, ours, and a hint what to do about it. The words are those of BuildKit 0.8 to 0.32.
 Source: moby/buildkit `control/control.go`, `exporter/`, `cache/remotecache/`, `util/entitlements`,
-`frontend/attestations`, `util/apicaps`.
+`frontend/attestations`, `util/apicaps`, `session/secrets`, `solver/llbsolver/mounts`; moby/sys `user/`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,26 @@ _TABLE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             r"(network\.host|security\.insecure|device\S*) is not allowed$",
             "A step needs the entitlement {0!r}, and the build did not ask for it.",
             "pass allow={0!r} to the build",
+        ),
+        (
+            r"^secret ([^\s:]+):? not found",
+            "A step needs the secret {0!r}, and the build was not given it.",
+            "pass it to the build, for example secrets={{{0!r}: secret.env('NAME')}}",
+        ),
+        (
+            r'no SSH key "(?:default)?" forwarded from the client',
+            "A step needs an SSH agent, and the build was not given one.",
+            "pass ssh=ssh.agent() to the build",
+        ),
+        (
+            r'no SSH key "([^"]+)" forwarded from the client',
+            "A step needs the SSH agent {0!r}, and the build was not given it.",
+            "pass it to the build, for example ssh={{{0!r}: ssh.agent()}}",
+        ),
+        (
+            r"unable to find (user|group) ([^\s:]+): ",
+            "A step runs as the {0} {1!r}, and its image has none of that name.",
+            "make it in a step before, with adduser or the like, or give a number",
         ),
         (
             r'unknown attestation type "([^"]*)"',

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, overload
 
-from depotlab._values import Rows, Value, cut, table_html
+from depotlab._values import Rows, Value, cut, safe_html, table_html
 from depotlab.errors import ProtocolError, UsageError
 
 __all__ = ["Span", "Trace", "decode_trace"]
@@ -167,7 +167,7 @@ class Trace(Rows[Span]):
             (
                 (
                     f'<span title="{html.escape(span.name)}" style="white-space:nowrap;'
-                    f'padding-left:{12 * span.depth}px">{html.escape(cut(span.name, 80))}</span>',
+                    f'padding-left:{12 * span.depth}px">{safe_html(cut(span.name, 80))}</span>',
                     _bar(
                         (span.began_ns - began_ns) / 1e9 / whole_s,
                         span.duration_s / whole_s,

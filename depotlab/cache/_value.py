@@ -102,9 +102,19 @@ def listed(argument: str, given: Any) -> tuple[Cache, ...]:
     )
     for one in several:
         if not isinstance(one, Cache):
-            what = f"cache.registry({one!r})" if isinstance(one, str) else "cache.registry(ref)"
-            raise UsageError(
-                f"{argument}={one!r} is not a cache.",
-                hint=f"use depotlab.cache, for example {argument}={what} or {argument}=cache.local('dir')",
-            )
+            raise UsageError(f"{argument}={one!r} is not a cache.", hint=_meant_by(argument, one))
     return tuple(dict.fromkeys(several))
+
+
+def _meant_by(argument: str, given: object) -> str:
+    """Return a hint; a text may be in the words of the docker command: `type=local,src=dir`."""
+    words = (
+        dict(word.partition("=")[::2] for word in given.split(","))
+        if isinstance(given, str)
+        else {}
+    )
+    if kind := words.get("type"):
+        place = next((words[key] for key in ("ref", "src", "dest") if words.get(key)), None)
+        return f"write {argument}=cache.{kind}({'...' if place is None else repr(place)})"
+    ref = repr(given) if isinstance(given, str) else "ref"
+    return f"use depotlab.cache, for example {argument}=cache.registry({ref}) or {argument}=cache.local('dir')"

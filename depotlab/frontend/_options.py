@@ -67,7 +67,9 @@ def _check_texts(name: str, value: Any) -> None:
         if not isinstance(key, str) or not isinstance(item, str):
             _refuse(
                 f"{name}={{{key!r}: {item!r}}} must map strings to strings.",
-                f"write {name}={{{str(key)!r}: {str(item)!r}}}",
+                f"leave {key!r} out, or give its value, such as os.environ[{key!r}]"
+                if item is None
+                else f"write {name}={{{str(key)!r}: {str(item)!r}}}",
             )
         if not key:
             _refuse(f"{name}= has an empty name.", "leave it out")

@@ -7,10 +7,9 @@ import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, NamedTuple
 
-from depotlab._values import Tabular, Value
+from depotlab._values import Tabular, Value, safe_html
 from depotlab.llb._check import refuse
 from depotlab.llb._config import ImageConfig
 from depotlab.llb._definition import Definition
@@ -166,11 +165,11 @@ class Comparison(Tabular):
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, str]:
-        html = f"<div><b>{escape(self._title())}</b></div>"
+        html = f"<div><b>{safe_html(self._title())}</b></div>"
         if rows := self._rows():
             html += as_html(("", "op", "what differs"), rows)
         if self.reruns:
-            html += f"<div>{escape(self._rerun_words())}</div>"
+            html += f"<div>{safe_html(self._rerun_words())}</div>"
         return {"text/plain": self._text, "text/html": html}
 
 

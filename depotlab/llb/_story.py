@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from depotlab._values import safe_html
 from depotlab.llb._definition import Definition
 from depotlab.llb._explain import shared_with_steps
 from depotlab.llb._facts import Facts, facts_of, numbered
@@ -332,9 +333,7 @@ def op_bundle(view: OpView) -> dict[str, str]:
 
 
 def _titled(title: str, table: str) -> str:
-    from html import escape
-
-    return f"<div><b>{escape(title)}</b></div>{table}"
+    return f"<div><b>{safe_html(title)}</b></div>{table}"
 
 
 def _n(count: int, noun: str) -> str:

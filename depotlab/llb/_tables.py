@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from html import escape
+
+from depotlab._values import safe_html
 
 __all__ = ["as_html", "as_text", "ranges", "shortened"]
 
@@ -64,11 +65,11 @@ def as_html(head: Sequence[str], rows: Iterable[Sequence[str]], *, code: Sequenc
     """
     parts = ['<table style="border-collapse:collapse;text-align:left">']
     parts.append(
-        "<tr>" + "".join(f'<th style="{_CELL}">{escape(word)}</th>' for word in head) + "</tr>"
+        "<tr>" + "".join(f'<th style="{_CELL}">{safe_html(word)}</th>' for word in head) + "</tr>"
     )
     for row in rows:
         cells = "".join(
-            f'<td style="{_CELL}{";font-family:monospace" if number in code else ""}">{escape(text)}</td>'
+            f'<td style="{_CELL}{";font-family:monospace" if number in code else ""}">{safe_html(text)}</td>'
             for number, text in enumerate(row)
         )
         parts.append(f"<tr>{cells}</tr>")

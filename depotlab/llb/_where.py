@@ -21,6 +21,8 @@ from depotlab.errors import SourceLocation
 # A place not looked up yet, or one that came out of a pickle.
 Where = tuple[CodeType, int] | SourceLocation
 
+# What is made on the I/O thread has only these above it.
+_NOT_THE_USERS = ("depotlab.", "asyncio.", "concurrent.futures.", "threading")
 _capture = not os.environ.get("DEPOTLAB_NO_SOURCE")
 
 
@@ -49,7 +51,7 @@ class capture_source:  # noqa: N801  (reads as a verb at the call)
 
 
 def caller() -> Where | None:
-    """Return the place in the nearest frame that is not ours, or None when switched off."""
+    """Return the place in the nearest frame of the user's; None when switched off, or when nobody called for the op."""
     if not _capture:
         return None
     # Not inspect.stack(), which reads sources and costs a thousand times more. Frame 1 is the method
@@ -58,7 +60,7 @@ def caller() -> Where | None:
     while frame is not None:
         # By module and not by file: initialisers of dataclasses have no file.
         module = frame.f_globals.get("__name__")
-        if not isinstance(module, str) or not module.startswith("depotlab."):
+        if not isinstance(module, str) or not module.startswith(_NOT_THE_USERS):
             return frame.f_code, frame.f_lasti
         frame = frame.f_back
     return None

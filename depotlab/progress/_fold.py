@@ -282,8 +282,9 @@ class Fold(Value):
                 vertex.owner.start_order = vertex.owner.start_order or self._n_runs
             if event.completed_ns is not None:
                 run.end_ns = max(run.end_ns or 0, event.completed_ns)
+                # A step that begins anew, after a build that was cancelled, still has the error of before.
+                run.error = event.error or run.error
             run.is_cached = run.is_cached or event.is_cached
-            run.error = event.error or run.error
         vertex.owner.standing = None
         self._touch(vertex.owner)
 

@@ -6,8 +6,7 @@ translucent greys, so that the same file reads on light and dark pages.
 
 from __future__ import annotations
 
-from html import escape
-
+from depotlab._values import safe_html as safe
 from depotlab.progress import Phase, StepState
 from depotlab.widgets._text import one_line
 
@@ -71,16 +70,6 @@ def boxed(color: str, html: str) -> str:
 def note(text: str) -> str:
     """Return a line of ours in grey."""
     return f'<div style="color:{GREY}">{safe(text)}</div>'
-
-
-def safe(text: str) -> str:
-    r"""Return escaped text that no front end takes for a formula.
-
-    JupyterLab and nbconvert typeset what stands between dollar signs, `\(` or `\[` in HTML
-    output, and shell commands are full of those. Formulas cannot span elements, so a delimiter
-    in an element of its own is left alone; `pre` is never typeset.
-    """
-    return escape(text).replace("\\", "<span>\\</span>").replace("$", "<span>$</span>")
 
 
 def words(text: str, limit: int) -> str:

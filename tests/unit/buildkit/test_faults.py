@@ -121,6 +121,24 @@ def test_what_the_daemon_says_becomes_a_type_and_a_hint(text, kind, words):
     assert words in str(error)
 
 
+@pytest.mark.parametrize(
+    ("ref", "after", "hint"),
+    [
+        ("docker.io/library/bild:latest", " (did you mean build?)", "the stage 'build'?"),
+        ("docker.io/docker/dockerfile:1", "", "leave that line out"),
+        ("docker.io/docker/buildkit-syft-scanner:stable-1", "", "sbom= asks for it"),
+        ("docker.io/library/python:3.12", "", "started with no network"),
+        ("ghcr.io/me/app:1", "", "check the name and the tag"),
+    ],
+)
+def test_an_image_that_is_not_there_says_who_wanted_it_and_what_to_do(ref, after, hint):
+    error = failure(f"failed to resolve source metadata for {ref}: {ref}: not found{after}")
+    assert type(error) is ImageNotFound
+    assert error.ref == ref
+    assert hint in error.hint
+    assert ("no network" in error.hint) == ("python" in ref)
+
+
 def test_what_the_frontend_refuses_is_a_dockerfile_error_with_the_line():
     error = failure(
         "dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)",

@@ -46,6 +46,20 @@ def failure(text, *, step="", code=Status.UNKNOWN, details=b""):
             "needs the entitlement 'network.host'",
             "allow='network.host'",
         ),
+        ("secret npm: not found", "needs the secret 'npm'", "secrets={'npm': secret.env('NAME')}"),
+        ("secret npm not found: not found", "needs the secret 'npm'", "secrets={'npm'"),
+        ('no SSH key "" forwarded from the client', "needs an SSH agent", "ssh=ssh.agent()"),
+        (
+            'no SSH key "hub" forwarded from the client',
+            "needs the SSH agent 'hub'",
+            "ssh={'hub': ssh.agent()}",
+        ),
+        (
+            'process "/bin/sh -c id" did not complete successfully: unable to find user app: no matching entries '
+            "in passwd file",
+            "runs as the user 'app'",
+            "adduser",
+        ),
         ('unknown attestation type "foo"', "no attestation of type 'foo'", "sbom="),
         ('invalid mode "xx"', 'cannot be made: invalid mode "xx"', "'max'"),
         ("invalid provenance SLSA version: xx", "SLSA version: xx", "v0.2"),

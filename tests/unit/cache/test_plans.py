@@ -56,6 +56,20 @@ def test_what_is_no_cache_is_refused(prepare, argument: str, given) -> None:
     assert "cache.registry(" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("given", "call"),
+    [
+        ("type=local,src=dir", "cache_from=cache.local('dir')"),
+        ("type=registry,ref=h/a:1,mode=max", "cache_from=cache.registry('h/a:1')"),
+        ("type=gha", "cache_from=cache.gha(...)"),
+    ],
+)
+def test_a_cache_in_the_words_of_docker_is_said_in_ours(given: str, call: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        cache.as_imports(given)
+    assert caught.value.hint == f"write {call}"
+
+
 def test_one_place_takes_one_cache(tmp_path: Path) -> None:
     for pair in (
         [cache.registry("h/a:1"), cache.registry("h/a:1", mode="max")],

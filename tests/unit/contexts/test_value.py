@@ -156,7 +156,7 @@ def test_the_parts_of_a_layout(layout: Path) -> None:
 BAD: list[tuple[object, str, str]] = [
     (7, "7 is nothing", ""),
     (None, "None is nothing", ""),
-    ([], "nothing that the files", ""),
+    ([], "nothing that the files", "bk.to_state(dockerfile)"),
     (dict, "nothing that the files", ""),
     ("", "empty text", "'.'"),
     ({1: "x"}, "1 is no path", ""),

@@ -62,7 +62,7 @@ def test_without_a_token_one_message_says_the_three_ways(tmp_path):
     config = find(tmp_path)
     with pytest.raises(NoToken) as caught:
         config.connect()
-    for way in ("depot login", "DEPOT_TOKEN", "trust policy"):
+    for way in ("depotlab login", "DEPOT_TOKEN", "trust policy", "depot(local=True)"):
         assert way in str(caught.value)
 
 

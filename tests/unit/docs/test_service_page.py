@@ -56,4 +56,5 @@ def test_the_configuration_is_one(tmp_path: Path) -> None:
     assert (found.host, found.port) == ("builds.internal.acme.example", 8443)
     assert found.options["limits"].max_machines == 20
     assert found.options["depot"].region == "eu-central-1"
+    assert [rule.category for rule in found.options["error_rules"]] == ["npm"]
     assert {"storage", "telemetry", "registry", "state"} <= set(found.options)

@@ -86,12 +86,14 @@ def test_a_file_as_context_is_refused(context):
     [
         pytest.param({"text": "FROM x", "filename": "y"}, "not both", id="text and filename"),
         pytest.param({"text": " \n"}, "empty", id="empty text"),
-        pytest.param({"text": "FROM x", "args": {"N": 1}}, "strings to strings", id="a number"),
+        pytest.param({"text": "FROM x", "args": {"N": 1}}, "write args={'N': '1'}", id="a number"),
+        pytest.param({"text": "FROM x", "args": {"N": None}}, "leave 'N' out", id="no value"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(arguments, words):
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError) as refused:
         dockerfile(**arguments)
+    assert words in str(refused.value)
 
 
 def test_the_repr_is_one_line(context):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import subprocess
 import sys
 import textwrap
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,10 @@ def run_cell(source: str, filename: str = "<made-up-cell>", **names: object) -> 
 def locations(state: State) -> list[SourceLocation]:
     definition = state.marshal(local_unique_id="u")
     return [definition.locations[digest] for digest in definition.digests[:-1]]
+
+
+def locations_of(state: State) -> dict[str, SourceLocation]:
+    return dict(state.marshal(local_unique_id="u").locations)
 
 
 def source_of(state: State, **options: object) -> object:
@@ -63,6 +69,15 @@ def test_lines_of_a_chain_are_told_apart() -> None:
         """
     )
     assert [(f.line, f.end_line) for f in locations(scope["state"])] == [(2, 2), (3, 3), (4, 6)]
+
+
+def test_what_nobody_called_for_has_no_line() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert locations_of(pool.submit(llb.image, "busybox").result()) == {}
+        # A loop has only frames of Python's own.
+        assert (
+            locations_of(pool.submit(asyncio.run, asyncio.to_thread(llb.image, "a")).result()) == {}
+        )
 
 
 def test_the_nearest_line_outside_the_library_counts() -> None:

@@ -2,7 +2,6 @@
 
 import email.message
 import threading
-import time
 import urllib.error
 import urllib.request
 
@@ -37,10 +36,8 @@ def test_anything_else_is_none(monkeypatch, error) -> None:
 def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(_hub, "_PATIENCE_S", 0.05)
-    monkeypatch.setattr(_hub, "answers", lambda: go_on.wait(10))
-    began_at = time.monotonic()
+    monkeypatch.setattr(_hub, "answers", lambda: go_on.wait())
     assert not _hub.ask_in_background()()
-    assert time.monotonic() - began_at < 5
     go_on.set()
 
 

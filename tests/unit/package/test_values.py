@@ -149,7 +149,7 @@ def test_a_class_says_how_it_shows_itself(kind):
 
 
 class Tags(html.parser.HTMLParser):
-    """Finds elements that are not closed, and keeps the texts."""
+    """Finds elements that are not closed, and texts that a page would typeset as formulas; keeps the texts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,6 +165,9 @@ class Tags(html.parser.HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+        if not {"pre", "code"} & set(self.open):
+            # What stands between two of these in one element, JupyterLab takes for a formula.
+            assert data in ("$", "\\") or not {"$", "\\"} & set(data), f"as it is: {data!r}"
 
 
 def check(value: object) -> None:
@@ -185,7 +188,7 @@ def check(value: object) -> None:
     assert not any(SECRET in text for text in shown)
 
 
-LONG = "<script> a word\n" * 40
+LONG = r"$A \(b\) $C " + "<script> a word\n" * 40
 
 
 def example(annotation: object, module: str, depth: int = 0) -> object:

@@ -57,10 +57,12 @@ def test_blocking_on_the_io_thread_is_refused_at_once():
 
 def test_an_interrupt_waits_for_the_clean_up(monkeypatch):
     cleaned = []
+    begun = threading.Event()
 
     async def work():
+        begun.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0.05)
             cleaned.append("done")
@@ -72,6 +74,7 @@ def test_an_interrupt_waits_for_the_clean_up(monkeypatch):
         nonlocal calls
         calls += 1
         if calls == 2:
+            assert begun.wait(60)
             raise KeyboardInterrupt
         return real(self, timeout_s)
 
@@ -90,28 +93,38 @@ def test_waiting_never_holds_the_lock_by_which_the_end_is_told():
                 taken.append(job.done.is_over)
             return super().__enter__()
 
-    taken = []
-    job = portal().submit(asyncio.sleep(0.35, "result"))
+    async def work():
+        await may_end.wait()
+        return "result"
+
+    async def end():
+        may_end.set()
+
+    taken, may_end = [], asyncio.Event()
+    job = portal().submit(work())
     job.done._condition = Watched()
     with pytest.raises(TimeoutError):
         wait_blocking(job.done, timeout_s=0.15)
+    portal().submit(end())
     assert wait_blocking(job.done) == "result"
     assert taken == [True], "only when it was over, and nobody needs it any more"
 
 
 def test_cancelling_the_awaiting_task_cancels_the_work_and_waits_for_its_clean_up():
     cleaned = []
+    begun = threading.Event()
 
     async def work():
+        begun.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0.05)
             cleaned.append("done")
 
     async def cell():
         task = asyncio.create_task(portal().wait_for(work()))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(begun.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -133,13 +146,13 @@ def test_work_cancelled_before_it_starts_never_runs(ahead):
     job = portal().submit(work())
     job.cancel()
     block.set()
-    concurrent.futures.wait([job.done], 5)
+    concurrent.futures.wait([job.done], 60)
     assert job.done.cancelled()
     assert not ran
 
 
 async def _blocked(event):
-    event.wait(5)
+    event.wait(60)
 
 
 def test_a_cancelled_job_ends_its_awaiter():

@@ -85,6 +85,24 @@ def only(*events: Event) -> Step:
             StepState.RAN,
             id="a second try that works replaces the first failure",
         ),
+        pytest.param(
+            [
+                VertexUpdated("a", "", (), 5, 9, error="sleep: context canceled"),
+                VertexUpdated("a", started_ns=10, error="sleep: context canceled"),
+            ],
+            StepState.RUNNING,
+            id="a step that starts again is told with the error of before",
+        ),
+        pytest.param(
+            [
+                VertexUpdated("a", "", (), 5, 9, error="sleep: context canceled"),
+                VertexUpdated("a", started_ns=10, error="sleep: context canceled"),
+                VertexUpdated("a", "", (), 10, 12),
+                OK,
+            ],
+            StepState.RAN,
+            id="what was canceled in another build and ran in this one has run",
+        ),
         pytest.param([VertexUpdated("a"), OK], StepState.NOT_NEEDED, id="never started, all well"),
         pytest.param(
             [VertexUpdated("a"), BuildEnded(9, Phase.FAILED)],

@@ -86,11 +86,10 @@ def test_a_broken_block_says_what_is_wrong(block, text):
 
 
 def test_a_list_larger_than_the_limit_is_refused_while_it_is_read():
-    bomb = Encoder().encode([(b"x", b"v" * 4000)]) + b"\xbe" * 1_000_000
-    started_s = time.perf_counter()
+    # Whoever reads to its end stumbles over something else: there is no header with index 0.
+    bomb = Encoder().encode([(b"x", b"v" * 4000)]) + b"\xbe" * 1_000_000 + b"\x80"
     with pytest.raises(HeaderBlockInvalid, match="larger than"):
         decoder().decode(bomb)
-    assert time.perf_counter() - started_s < 1.0
 
 
 def test_time_grows_with_the_length_not_with_its_square():
@@ -100,9 +99,9 @@ def test_time_grows_with_the_length_not_with_its_square():
         best = 1e9
         for _ in range(3):
             ours = HeaderDecoder(list_limit_bytes=1 << 26)
-            started_s = time.perf_counter()
+            started_s = time.thread_time()
             ours.decode(block)
-            best = min(best, time.perf_counter() - started_s)
+            best = min(best, time.thread_time() - started_s)
         return best
 
     assert seconds(40_000) < seconds(5_000) * 8 * 3
