@@ -44,8 +44,10 @@ def output(page: LabPage, index: int) -> Any:
 
 def test_a_state_shows_its_graph(page: LabPage) -> None:
     page.run_cell(1)
-    picture = output(page, 1).locator("svg, img").first
-    assert picture.bounding_box()["height"] > 200
+    page.page.wait_for_function(
+        "picture => picture.getBoundingClientRect().height > 200",
+        arg=output(page, 1).locator("svg, img").first.element_handle(),
+    )
     page.picture("graph-state", 1)
 
 

@@ -45,8 +45,9 @@ def test_a_conversation_is_drawn_and_saved_small(page: LabPage) -> None:
     page.run_cell(1)
     for index in (0, 1):
         below = page.page.locator(".jp-Cell").nth(index).locator(".jp-OutputArea").first
-        picture = below.locator("img")
-        assert picture.evaluate("i => i.complete && i.naturalHeight") > 150
+        page.page.wait_for_function(
+            "i => i.complete && i.naturalHeight > 150", arg=below.locator("img").element_handle()
+        )
         below.locator("summary").click()
         assert "It asked you for the directory 'context'" in page.text(index)
         page.picture(f"wire-{index}", index)

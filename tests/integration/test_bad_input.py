@@ -31,7 +31,7 @@ def quiet(monkeypatch):
 def within_seconds():
     started_s = time.monotonic()
     yield
-    assert time.monotonic() - started_s < 30
+    assert time.monotonic() - started_s < 60
 
 
 def helpful(error: DepotlabError, kind: type, *words: str) -> None:
@@ -105,7 +105,7 @@ def test_a_socket_without_permission(tmp_path):
             f"print(find_reason(Endpoint('unix://{path}'), timeout_s=1.0))\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True
         )
     assert "No permission to use the BuildKit socket" in done.stdout
     assert "mode 0000" in done.stdout

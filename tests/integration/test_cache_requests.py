@@ -55,7 +55,7 @@ def told_by_buildctl(
         env={**clean, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert "this daemon only listens" in done.stderr, done.stderr
     return recorder.requests.pop()

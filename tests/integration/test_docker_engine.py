@@ -194,7 +194,7 @@ def test_files_go_through_the_connection_of_the_session(dockerd, docker_host, un
         request = solve_message(session.id, name)
         await channel.unary("/moby.buildkit.v1.Control/Solve", request)
         await transport.close()
-        await asyncio.wait_for(serving, 10)
+        await asyncio.wait_for(serving, 60)
         return session.moved["context"]
 
     on(endpoint, work)

@@ -168,7 +168,7 @@ def test_a_command_of_the_docs_is_one(line: str, folder: Path) -> None:
             [sys.executable, "-m", "depotlab.cli", *words[1:]],
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=500,
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
     else:

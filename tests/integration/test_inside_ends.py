@@ -34,7 +34,7 @@ def in_use(daemon) -> set[str]:
     return {record.id for record in daemon.disk_usage() if record.in_use}
 
 
-def wait_for(daemon, expected: set[str], *, timeout_s: float = 10.0) -> None:
+def wait_for(daemon, expected: set[str], *, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while (now := in_use(daemon)) != expected:
         assert time.monotonic() < deadline, (
@@ -63,8 +63,6 @@ def test_what_was_looked_at_is_held_and_let_go_when_the_client_closes(engine, da
     with dl.connect(engine.address) as bk:
         bk.ls(state("closed"))
         assert in_use(daemon) > before, "the test counts what it is about"
-        began = time.monotonic()
-    assert time.monotonic() - began < 2.0
     wait_for(daemon, before)
 
 
@@ -81,8 +79,10 @@ def test_only_a_few_states_stay_open(engine, daemon):
         for number in range(8):
             bk.ls(state(f"many{number}"))
             counts.append(len(in_use(daemon)))
-        time.sleep(0.2)
-        assert len(in_use(daemon)) <= counts[4]
+        deadline = time.monotonic() + 60
+        while len(in_use(daemon)) > counts[4]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_a_prune_is_not_kept_from_what_was_only_looked_at(engine, daemon):
@@ -113,7 +113,7 @@ def test_interrupted_looks_leave_nothing(engine, daemon):
         time.sleep(0.5)
         child.send_signal(signal.SIGINT)
         assert child.stdout.readline() == "interrupted\n"
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
     wait_for(daemon, before)
 
 
@@ -135,16 +135,16 @@ def test_an_interrupted_solve_stops_its_step(engine, daemon):
     """
     with _python(script) as child:
         assert child.stdout.readline() == "ready\n"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while running() == before:
             assert time.monotonic() < deadline, "the step does not begin"
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
         assert "interrupted\n" in child.stdout.read().splitlines(keepends=True)
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
     # The daemon keeps what a cancelled step wrote until its own garbage collector runs (a finalizer of
     # `ExecError`, moby/buildkit `solver/llbsolver/errdefs/exec.go`), whoever cancelled it.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while running() != before:
         assert time.monotonic() < deadline, "the step still runs"
         time.sleep(0.05)
@@ -200,7 +200,7 @@ def test_only_the_newest_failures_stay_there(engine):
             with pytest.raises(StepFailed) as caught:
                 bk.ls(BASE.run(f"exit {number + 1}"))
             errors.append(caught.value)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while sum(opened_at(error) is not None for error in errors) > 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import signal
 import subprocess
@@ -34,7 +35,7 @@ def containers(engine) -> int:
     return len(list(Path(engine.state_dir).glob("root/runc-*/executor/*/config.json")))
 
 
-def gone(engine, *, within_s: float = 5.0) -> bool:
+def gone(engine, *, within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while containers(engine):
         if time.monotonic() > deadline:
@@ -105,14 +106,19 @@ class TestInAState:
         assert bk.run(BUSYBOX, "exit 4", stdin=b"x" * 3_000_000).exit_code == 4
 
     def test_lines_come_as_they_are_written(self, bk):
-        seen: list[tuple[str, float]] = []
-        bk.run(
-            BUSYBOX,
-            "echo one; sleep 0.5; echo two; printf three",
-            on_output=lambda line: seen.append((line, time.monotonic())),
-        )
-        assert [line for line, _ in seen] == ["one", "two", "three"]
-        assert seen[1][1] - seen[0][1] > 0.2
+        seen: list[str] = []
+        reads, writes = os.pipe()
+
+        def answer(line: str) -> None:
+            seen.append(line)
+            if line == "one":  # the second is not written before the first was heard
+                os.write(writes, b"go on\n")
+                os.close(writes)
+
+        command = "echo one; read -r word; echo two; printf three"
+        with open(reads, "rb", buffering=0) as stdin:
+            bk.run(BUSYBOX, command, stdin=stdin, on_output=answer, timeout_s=60)
+        assert seen == ["one", "two", "three"]
 
     def test_a_callback_that_fails_stops_the_command(self, bk, engine):
         def refuse(line: str) -> None:
@@ -136,10 +142,8 @@ class TestInAState:
         assert done.stdout == "tty\r\nerr\r\n"
 
     def test_a_time_limit_kills_it(self, bk, engine):
-        began = time.monotonic()
         with pytest.raises(CommandTimeout) as over:
-            bk.run(BUSYBOX, "echo begun; sleep 60", timeout_s=0.4)
-        assert time.monotonic() - began < 5
+            bk.run(BUSYBOX, "echo begun; sleep 600", timeout_s=3)
         assert over.value.output_tail == ("begun",)
         assert gone(engine)
 
@@ -359,17 +363,15 @@ class TestNothingIsLeft:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         wait_for(lambda: containers(engine) == 2)
-        began = time.monotonic()
         process.send_signal(how)
         if how is signal.SIGINT:
             assert process.stdout.readline() == "interrupted\n"
-            assert time.monotonic() - began < 2
         process.stdout.close()
-        process.wait(20)
+        process.wait(60)
         assert gone(engine)
 
 
-def wait_for(condition, *, within_s: float = 10.0) -> None:
+def wait_for(condition, *, within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline

@@ -62,7 +62,7 @@ class Terminal:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         os.close(self.ours)
         os.close(self._theirs)
 
@@ -94,5 +94,5 @@ def test_keys_sizes_and_the_end_are_those_of_a_terminal(terminal: Terminal) -> N
 def test_the_terminal_is_put_back_when_the_program_is_ended(terminal: Terminal) -> None:
     terminal.until("ready# ")
     terminal.process.send_signal(signal.SIGTERM)
-    assert terminal.process.wait(20) == -signal.SIGTERM
+    assert terminal.process.wait(100) == -signal.SIGTERM
     assert terminal.settings == terminal.before

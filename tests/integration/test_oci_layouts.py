@@ -123,7 +123,7 @@ def test_a_layout_that_another_tool_wrote_is_read_and_ours_is_read_by_it(
 def skopeo(*options: str):
     def run(*rest: str) -> str:
         done = subprocess.run(
-            ["skopeo", *options, *rest], capture_output=True, text=True, timeout=60
+            ["skopeo", *options, *rest], capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -128,12 +128,10 @@ def test_a_program_that_is_killed_in_mid_build_is_a_lost_connection(engine, buil
 
     async def work(channel):
         building = await begin(channel)
-        started_s = time.monotonic()
         for pid, _ in folder.calls():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(ConnectionLost, match="docker-container://bk"):
             await building
-        assert time.monotonic() - started_s < 15
 
     on(endpoint_at("docker-container://bk"), work)
 

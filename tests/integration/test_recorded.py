@@ -40,7 +40,7 @@ def play(lesson: dict[str, Any], folder: Path, *, speed: float = 0) -> dict[str,
         env={"PATH": "", "HOME": str(folder), "DEPOTLAB_PAST": str(folder / "past.sqlite3")},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=500,
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)  # type: ignore[no-any-return]

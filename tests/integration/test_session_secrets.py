@@ -101,7 +101,7 @@ def test_a_step_without_its_secret_fails_by_name_and_an_optional_one_runs(
     optional = "FROM busybox\nRUN --mount=type=secret,id=npm test ! -e /run/secrets/npm\n"
     dockerfile(engine, optional, given)
     required = "FROM busybox\nRUN --mount=type=secret,id=npm,required=true true\n"
-    with pytest.raises(DepotlabError, match=r"secret npm: not found") as caught:
+    with pytest.raises(DepotlabError, match=r"needs the secret 'npm'") as caught:
         dockerfile(engine, required, given)
     assert PLANTED not in str(caught.value)
 

@@ -109,7 +109,7 @@ def test_steps_choose_between_agents(engine, context: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("given", "reason"),
-    [({}, "no SSH key"), ({"other": ssh.keys}, "given no SSH agent 'default'")],
+    [({}, "needs an SSH agent"), ({"other": ssh.keys}, "given no SSH agent 'default'")],
     ids=["none given", "another given"],
 )
 def test_a_step_without_its_agent_fails_and_an_optional_one_runs(

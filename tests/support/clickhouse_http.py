@@ -16,7 +16,6 @@ import base64
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -95,11 +94,11 @@ class Engine:
 @contextlib.contextmanager
 def clickhouse_engine() -> Iterator[Engine]:
     """Run an engine with no data for as long as a block lasts."""
-    with tempfile.TemporaryDirectory(prefix="dl-clickhouse-") as folder:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        engine = Engine(Path(folder), port)
+    # Here, because the process of the engine has this file and no packages of tests.
+    from tests.support.ports import held_port
+
+    with tempfile.TemporaryDirectory(prefix="dl-clickhouse-") as folder, held_port() as held:
+        engine = Engine(Path(folder), held.getsockname()[1])
         engine.start()
         try:
             yield engine

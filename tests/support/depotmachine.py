@@ -170,7 +170,7 @@ async def probe(endpoint: Endpoint) -> None:
     """Dial a machine and ask it for its workers."""
     channel = Channel(endpoint)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await channel.ready()
             await list_workers(channel)
     finally:

@@ -176,6 +176,8 @@ async def serving(
     finally:
         server.close()
         await asyncio.sleep(0.01)  # connections that were just accepted get their task
+        for _ in range(10):  # also when the computer had no time for us meanwhile
+            await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

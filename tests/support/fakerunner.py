@@ -38,6 +38,7 @@ __all__ = [
     "open_core",
     "order",
     "pushed",
+    "until",
 ]
 
 NOON_NS = 1_800_000_000 * 10**9
@@ -184,6 +185,12 @@ async def order(core: Core, project: str = "shop", deployment: str = "d1", **mor
     return await core.create_build(
         upload.build_context_path, project=project, deployment=deployment, **more
     )
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds that the service brings about by itself; the test has a limit."""
+    while not holds():  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
 
 
 async def ended(core: Core, build_id: str) -> Any:

@@ -46,27 +46,33 @@ class FaultyProxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        most = next(self._left, None)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await self._hand_on(reader, writer, next(self._left, None))
+        finally:
+            writer.close()
+            self._tasks.discard(task)
+
+    async def _hand_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None
+    ) -> None:
         up_reader, up_writer = await asyncio.open_connection(self._there.hostname, self._there.port)
         asking = asyncio.create_task(_copy(reader, up_writer))
         try:
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                while piece := await up_reader.read(1024):
-                    if most is not None and len(piece) >= most:
-                        writer.write(piece[:most])
-                        await writer.drain()
-                        self.n_cut += 1
-                        break
-                    if most is not None:
-                        most -= len(piece)
-                    writer.write(piece)
+            while piece := await up_reader.read(1024):
+                if most is not None and len(piece) >= most:
+                    writer.write(piece[:most])
                     await writer.drain()
+                    self.n_cut += 1
+                    break
+                if most is not None:
+                    most -= len(piece)
+                writer.write(piece)
+                await writer.drain()
         finally:
+            up_writer.close()
             asking.cancel()
             await asyncio.wait([asking])
-            for one in (writer, up_writer):
-                one.close()
-            self._tasks.discard(task)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -44,7 +44,7 @@ def _files(blob: Path) -> dict[str, bytes]:
 
 def _skopeo(*args: str) -> str:
     done = subprocess.run(
-        ["skopeo", *args], capture_output=True, text=True, timeout=60, check=False
+        ["skopeo", *args], capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode:
         raise AssertionError(f"skopeo {' '.join(args)} failed: {done.stderr}")

@@ -215,7 +215,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-async def until(true: Callable[[], Any], *, timeout_s: float = 15.0, what: str = "") -> None:
+async def until(true: Callable[[], Any], *, timeout_s: float = 60.0, what: str = "") -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"

@@ -131,7 +131,7 @@ class RunningPlane:
                 "authorization": f"Bearer {token or self.environment['DEPOT_TOKEN']}",
             },
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=100) as answer:
             return json.load(answer)
 
     def page(self, path: str, **fields: Any) -> Any:
@@ -141,7 +141,7 @@ class RunningPlane:
             data=json.dumps(fields).encode() if fields else None,
             headers={"content-type": "application/json", "x-depotlab-page": "1"},
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=100) as answer:
             return json.load(answer)
 
     def builds(self) -> list[dict[str, Any]]:
@@ -242,7 +242,7 @@ class Cli:
     def fails(self, *arguments: str, cwd: Path | None = None) -> str:
         """Run a command that has to fail with code 1, and return what it said."""
         process = self.start(*arguments, cwd=cwd)
-        said, _ = process.communicate(timeout=100)
+        said, _ = process.communicate(timeout=500)
         assert process.returncode == 1, said
         return said
 
@@ -253,7 +253,7 @@ class Cli:
             AssertionError: It failed.
         """
         process = self.start(*arguments, cwd=cwd)
-        said, _ = process.communicate(timeout=100)
+        said, _ = process.communicate(timeout=500)
         assert process.returncode == 0, said
         return said
 

@@ -110,6 +110,6 @@ def buildctl(build: OutputBuild, folder: Path, *outputs: Output) -> list[Path]:
     for output, path in zip(outputs, paths, strict=True):
         attrs = "".join(f',"{key}={value}"' for key, value in output.attrs.items())
         command.append(f'--output=type={output.type},"dest={path}"{attrs}')
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return paths

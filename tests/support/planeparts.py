@@ -162,7 +162,7 @@ async def fetch(
 
     def ask() -> Answer:
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=100) as answer:
                 return Answer(answer.status, answer.read(), dict(answer.headers))
         except urllib.error.HTTPError as error:
             with error:
@@ -171,7 +171,7 @@ async def fetch(
     return await asyncio.to_thread(ask)
 
 
-async def until(holds: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(holds: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait until something holds that the plane brings about by itself."""
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110 - there is no event for what a database holds

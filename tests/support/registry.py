@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import bcrypt
 
 from depotlab._local import install
+from tests.support.ports import held_port
 
 
 @contextlib.contextmanager
@@ -38,9 +38,8 @@ def private_registry(*, user: str, password: str, tls: Path | None = None) -> It
 @contextlib.contextmanager
 def run_registry(root: Path, auth: str, *, tls: Path | None = None) -> Iterator[str]:
     """Yield `localhost:PORT` of a registry that keeps its files in `root`; `auth` is a part of its YAML."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    held = held_port()
+    port = held.getsockname()[1]
     secure = f", tls: {{certificate: {tls}/cert.pem, key: {tls}/key.pem}}" if tls else ""
     (root / "config.yml").write_text(
         "version: 0.1\nlog: {level: error}\n"
@@ -58,11 +57,12 @@ def run_registry(root: Path, auth: str, *, tls: Path | None = None) -> Iterator[
         yield f"localhost:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(30)
+        held.close()
 
 
 def _wait_until_it_answers(port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1)

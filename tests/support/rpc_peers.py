@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from depotlab._rpc.call import Handler
 from depotlab._rpc.inner import InnerServer
 
-TEST_S = 30.0
+TEST_S = 100.0
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """For property tests: a machine that is busy with other tests is no failure."""
@@ -42,6 +42,13 @@ def run(main: Callable[[], Awaitable[Any]]) -> Any:
         return result
 
     return asyncio.run(watched())
+
+
+async def moment(seconds: float = 0.05) -> None:
+    """Let all that is under way in this process arrive, also when the computer had no time for us meanwhile."""
+    await asyncio.sleep(seconds)
+    for _ in range(100):
+        await asyncio.sleep(0)
 
 
 def _is_of_grpcio(task: asyncio.Task[Any]) -> bool:

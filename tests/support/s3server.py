@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from tests.support.ports import held_port
 
 REGION = "us-east-1"  # the one in which a bucket can be made without saying where
 _SETUP_CALLS = 4
@@ -42,9 +43,8 @@ class Bucket:
 @contextlib.contextmanager
 def s3_server(bucket: str) -> Iterator[Bucket]:
     """Run the server for as long as a block lasts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    held = held_port()
+    port = held.getsockname()[1]
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         # After so many calls it wants signatures, of users that the calls have made.
@@ -56,7 +56,8 @@ def s3_server(bucket: str) -> Iterator[Bucket]:
         yield _set_up(f"http://127.0.0.1:{port}", bucket)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(30)
+        held.close()
 
 
 def _set_up(url: str, bucket: str) -> Bucket:
@@ -71,7 +72,7 @@ def _set_up(url: str, bucket: str) -> Bucket:
 
 
 def _wait_until_it_answers(url: str) -> None:
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 60
     while True:
         try:
             _request(f"{url}/moto-api/data.json")

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.officialclients import ClientUnavailable, cache_folder
+from tests.support.ports import held_port
 
 _PROGRAM = Path(__file__).parent / "s3gateway"
 
@@ -66,10 +66,8 @@ def gateway_program() -> Path:
 def running(folder: Path, port: int = 0) -> Iterator[Store]:
     """Run the server for as long as a block lasts, over what a folder has from earlier runs."""
     program = gateway_program()
-    if not port:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    held = None if port else held_port()
+    port = port or held.getsockname()[1]
     store = Store(f"http://127.0.0.1:{port}", "contexts", "gatewaykey", "gatewaysecret")
     (folder / "buckets" / store.bucket).mkdir(parents=True, exist_ok=True)
     # Beside the files: not every file system of a test machine has extended attributes.
@@ -89,11 +87,13 @@ def running(folder: Path, port: int = 0) -> Iterator[Store]:
         yield store
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(30)
+        if held is not None:
+            held.close()
 
 
 def _wait_until_it_answers(url: str) -> None:
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 60
     while True:
         try:
             urllib.request.urlopen(url, timeout=5).close()

@@ -61,6 +61,14 @@ async def listening(
         await asyncio.sleep(0.01)  # the loop lets go of aborted sockets in its next turns
 
 
+async def tasks_that_stay() -> list[str]:
+    """Return the names of this loop's other tasks that do not end by themselves."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, others = await asyncio.wait(others, timeout=20)
+    return [task.get_name() for task in others]
+
+
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send back what comes."""
     while data := await reader.read(1 << 16):

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import held_port
+
 
 @dataclass(frozen=True)
 class Sshd:
@@ -37,9 +39,8 @@ def running_sshd(root: Path, *, path: str) -> Iterator[Sshd]:
     for name in ("host", "user"):
         key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(root / name)]
         subprocess.run(key, check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    held = held_port()
+    port = held.getsockname()[1]
     (root / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {root}/host\nPidFile none\n"
         f"AuthorizedKeysFile {root}/user.pub\nStrictModes no\nUsePAM no\n"
@@ -64,7 +65,8 @@ def running_sshd(root: Path, *, path: str) -> Iterator[Sshd]:
             yield Sshd(f"ssh://{getpass.getuser()}@localhost:{port}", folder)
         finally:
             running.terminate()
-            running.wait(10)
+            running.wait(30)
+            held.close()
 
 
 @contextlib.contextmanager
@@ -81,7 +83,7 @@ def _privilege_separation() -> Iterator[None]:
 
 
 def _wait_until_it_listens(port: int, running: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

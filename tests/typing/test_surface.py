@@ -12,7 +12,7 @@ def test_the_examples_check_in_strict_mode():
         [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(HERE / "surface.py")],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=500,
         cwd=HERE.parents[1],
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -29,7 +29,7 @@ def test_a_wrong_call_is_found(tmp_path):
         [sys.executable, "-m", "mypy", "--strict", str(wrong)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=500,
         cwd=HERE.parents[1],
     )
     assert done.returncode == 1

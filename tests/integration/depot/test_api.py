@@ -249,7 +249,7 @@ def test_the_command_pulls_and_its_arguments_hold_no_token(plane, saved, tmp_pat
     argv = [sys.executable, "-m", "depotlab.cli", "pull", saved.depot.build_id, "-o", "-"]
     with place.open("wb") as output:
         done = subprocess.run(
-            argv, env=environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=60
+            argv, env=environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=300
         )
     assert done.returncode == 0, done.stderr
     assert saved.digest in done.stderr
@@ -261,7 +261,7 @@ def test_the_command_pulls_and_its_arguments_hold_no_token(plane, saved, tmp_pat
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert refused.returncode == 1
     assert "not_found" in refused.stderr
@@ -299,7 +299,7 @@ def test_a_login_is_approved_on_the_page(plane, tmp_path, monkeypatch, capfd) ->
             data=json.dumps(fields).encode(),
             headers={"content-type": "application/json", "x-depotlab-page": "1"},
         )
-        await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=10).close())
+        await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=100).close())
         return await login
 
     made = asyncio.run(main())

@@ -119,7 +119,7 @@ def test_a_cancelled_build_is_told_as_canceled(bk, plane) -> None:
     _until(lambda: any("sleep" in s.name for s in running.snapshot.steps))
     running.cancel()
     with pytest.raises(BuildCanceled):
-        running.result(timeout_s=20)
+        running.result(timeout_s=60)
     assert outcome(plane, newest(plane)) == "canceled"
 
 
@@ -215,7 +215,7 @@ def test_the_index_reaches_a_registry_that_cannot_prove_who_it_is(bk, tmp_path) 
                 "application/vnd.docker.distribution.manifest.list.v2+json",
             },
         )
-        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=100, context=context) as answer:
             index = answer.read()
     assert built.digest == f"sha256:{hashlib.sha256(index).hexdigest()}"
     assert len(json.loads(index)["manifests"]) == 2
@@ -224,13 +224,13 @@ def test_the_index_reaches_a_registry_that_cannot_prove_who_it_is(bk, tmp_path) 
 def test_what_fails_on_one_machine_stops_the_other(bk, plane) -> None:
     text = (
         "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\nARG TARGETARCH\n"
-        f"RUN test $TARGETARCH = amd64 && sleep 90; echo {time.time_ns()}; exit 3\n"
+        f"RUN test $TARGETARCH = amd64 && sleep 600; echo {time.time_ns()}; exit 3\n"
     )
     target = dl.dockerfile({"busybox": Path("/bin/busybox").read_bytes()}, text=text)
     began_s = time.monotonic()
     with pytest.raises(StepFailed) as caught:
         bk.build(target, platform=BOTH, progress="quiet")
-    assert time.monotonic() - began_s < 60
+    assert time.monotonic() - began_s < 100
     assert "[arm64]" in caught.value.step
     assert outcome(plane, newest(plane)) == "failed"
 
@@ -296,7 +296,7 @@ def test_a_plane_of_another_process_is_joined(tmp_path: Path) -> None:
         assert folder not in background._running
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(200) == 0
     assert not status(folder).running
 
 
@@ -315,7 +315,7 @@ def raw_manifest(plane, tag: str) -> bytes:
             "application/vnd.docker.distribution.manifest.list.v2+json",
         },
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=100) as answer:
         return answer.read()
 
 
@@ -337,7 +337,7 @@ def _cancel_on_the_page(plane, build_id: str) -> None:
         data=json.dumps({"build_id": build_id}).encode(),
         headers={"X-Depotlab-Page": "1", "Content-Type": "application/json"},
     )
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=100).close()
 
 
 def _until(ready, limit_s: float = 30.0) -> None:

@@ -36,8 +36,6 @@ SEED = 20261121
 N_CANCELLED, N_CLOSED, N_TYPED, N_KILLED = 110, 30, 30, 30
 N_AT_ONCE = 12
 
-pytestmark = pytest.mark.timeout(150)
-
 
 @pytest.fixture
 def folder():
@@ -58,7 +56,7 @@ async def ended(building) -> str:
         return ""
 
 
-async def cancelled(of, draw: random.Random) -> list[str]:
+async def cancelled(of, draw: random.Random, most_s: float) -> list[str]:
     free = asyncio.Semaphore(N_AT_ONCE)
     async with await aio.depot(
         of["DEPOT_PROJECT_ID"], url=of["DEPOT_API_URL"], token=of["DEPOT_TOKEN"]
@@ -69,7 +67,7 @@ async def cancelled(of, draw: random.Random) -> list[str]:
                 name = f"cancelled-{number}"
                 building = client.build(work(name, slow=number % 3 > 0), progress="quiet")
                 task = asyncio.create_task(building)
-                await asyncio.sleep(draw.uniform(0, 1.0))
+                await asyncio.sleep(draw.uniform(0, most_s))
                 for _ in range(draw.choice((1, 1, 2, 3))):
                     task.cancel()
                     await asyncio.sleep(draw.uniform(0, 0.01))
@@ -78,7 +76,7 @@ async def cancelled(of, draw: random.Random) -> list[str]:
         return list(await asyncio.gather(*map(one, range(N_CANCELLED))))
 
 
-async def closed(of, draw: random.Random) -> list[str]:
+async def closed(of, draw: random.Random, most_s: float) -> list[str]:
     found: list[str] = []
     for group in range(6):
         client = await aio.depot(
@@ -86,7 +84,7 @@ async def closed(of, draw: random.Random) -> list[str]:
         )
         names = [f"closed-{group}-{number}" for number in range(N_CLOSED // 6)]
         running = [client.submit(work(n, slow=True), progress="quiet") for n in names]
-        await asyncio.sleep(draw.uniform(0, 0.8))
+        await asyncio.sleep(draw.uniform(0, most_s))
         await client.close()
         found += await asyncio.gather(*map(ended, running))
     return found
@@ -100,7 +98,7 @@ def program(of, *arguments: object) -> subprocess.Popen[str]:
 
 def typed(of) -> list[str]:
     process = program(of, "interrupt", SEED, N_TYPED)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=500)
     assert process.returncode == 0
     return said.split()[1:]
 
@@ -129,12 +127,17 @@ async def looked_up(of):
     return found
 
 
-async def one_build(of) -> None:
+async def some_builds(of) -> float:
+    """Build as many at once as are interrupted later; return how long that took, in seconds."""
     client = await aio.depot(
         of["DEPOT_PROJECT_ID"], url=of["DEPOT_API_URL"], token=of["DEPOT_TOKEN"]
     )
     async with client:
-        await client.build(work("first-one", slow=False), progress="quiet")
+        await client.build(work("first-one", slow=False), progress="quiet")  # the machine starts
+        began_s = time.monotonic()
+        building = (client.build(work(f"first-{n}", slow=True)) for n in range(N_AT_ONCE))
+        await asyncio.gather(*building)
+        return time.monotonic() - began_s
 
 
 def n_connections() -> int:
@@ -153,23 +156,24 @@ async def our_tasks() -> set[str]:
 
 def test_two_hundred_interrupted_builds_all_end_and_none_is_a_false_success(folder):
     with PlaneThread(lambda: Plane(folder / "first")) as first:  # what libraries keep is there then
-        asyncio.run(one_build(dict(first.plane.environment)))
+        whole_s = asyncio.run(some_builds(dict(first.plane.environment)))
     n_before = n_connections()
     draw = random.Random(SEED)
-    # Longer than a client lets pass between two reports, five seconds.
-    limits = Limits(first_s=6.0, missed_s=6.0)
+    # Longer than a client lets pass between two reports: five seconds, on a busy computer more.
+    limits = Limits(first_s=10.0, missed_s=10.0)
     with PlaneThread(lambda: Plane(folder / "p", limits=limits)) as thread:
         of = dict(thread.plane.environment)
         child: list[str] = []
         beside = threading.Thread(target=lambda: child.extend(typed(of)), name="Thread-typed")
         beside.start()
         killed(of, draw)
-        known = asyncio.run(cancelled(of, draw)) + asyncio.run(closed(of, draw))
+        known = asyncio.run(cancelled(of, draw, whole_s / 2))
+        known += asyncio.run(closed(of, draw, whole_s / 2))
         beside.join()
         known += child
 
         history, machines = thread.plane.parts.history, thread.plane.parts.machines
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while thread.do(lambda _: history.running()):
             assert time.monotonic() < deadline, "a build is never given up"
             time.sleep(0.05)

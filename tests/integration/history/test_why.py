@@ -434,7 +434,7 @@ def test_what_came_too_late_for_a_thread_is_kept_at_the_exit(bk, salt, monkeypat
         ending.setattr(remember, "asyncio", ends)
         target = dl.dockerfile(text=f"FROM busybox\nRUN echo {salt}")
         first = bk.build(target, name="late", progress="quiet")
-        assert tried.wait(10)
+        assert tried.wait(60)
     remember._settle_at_exit()
     target = dl.dockerfile(text=f"FROM busybox\nRUN echo {salt} more")
     found = bk.build(target, name="late", progress="quiet").why()

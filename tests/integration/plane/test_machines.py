@@ -94,7 +94,7 @@ def test_a_machine_is_pending_until_it_answers_and_then_builds(folder, keeper):
             channel = Channel(Endpoint(connection.endpoint, tls_of(connection)))
             request = control_pb2.ListWorkersRequest().SerializeToString()
             # Ready means ready: the first call is answered, with no second try.
-            answer = await channel.unary(LIST_WORKERS, request, timeout_s=5)
+            answer = await channel.unary(LIST_WORKERS, request, timeout_s=60)
             await channel.close()
             (worker,) = control_pb2.ListWorkersResponse.FromString(answer).record
             policies = [(p.keepDuration, p.maxUsedSpace, p.all) for p in worker.GCPolicy]
@@ -242,11 +242,11 @@ def test_a_release_cuts_the_connections_of_its_build_and_of_no_other(folder, kee
             channels = [Channel(Endpoint(c.endpoint, tls_of(c))) for c in (one, two)]
             request = control_pb2.ListWorkersRequest().SerializeToString()
             for channel in channels:
-                await channel.unary(LIST_WORKERS, request, timeout_s=5)
+                await channel.unary(LIST_WORKERS, request, timeout_s=60)
             await machines.release("b1")
             with pytest.raises(RpcFailed):
                 await channels[0].unary(LIST_WORKERS, request, timeout_s=2)
-            await channels[1].unary(LIST_WORKERS, request, timeout_s=5)
+            await channels[1].unary(LIST_WORKERS, request, timeout_s=60)
             with pytest.raises(RpcFailed):  # it comes again, and is not let in
                 await channels[0].unary(LIST_WORKERS, request, timeout_s=2)
             await until(
@@ -408,7 +408,7 @@ def test_closing_leaves_nothing_behind_whatever_runs(folder, keeper):
             connection = await acquire(machines, "b1")
             channel = Channel(Endpoint(connection.endpoint, tls_of(connection)))
             request = control_pb2.ListWorkersRequest().SerializeToString()
-            await channel.unary(LIST_WORKERS, request, timeout_s=5)
+            await channel.unary(LIST_WORKERS, request, timeout_s=60)
             # One that is just starting, too.
             assert await machines.connection("b1", "another", "amd64", POLICY) is None
             await asyncio.sleep(0.05)

@@ -54,7 +54,7 @@ async def running(folder: Path):
 
 async def run(*command: str) -> tuple[int, str]:
     done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=60
+        subprocess.run, command, capture_output=True, text=True, timeout=300
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -158,7 +158,7 @@ def call(host: str, method: str, path: str, data: bytes | None = None, kind: str
     if kind:
         headers["Content-Type"] = kind
     request = urllib.request.Request(url, data=data, method=method, headers=headers)
-    return urllib.request.urlopen(request, timeout=10)
+    return urllib.request.urlopen(request, timeout=100)
 
 
 def put_blob(host: str, repository: str, data: bytes) -> str:
@@ -230,7 +230,7 @@ def read_manifest(host: str, repository: str, reference: str) -> bytes:
             "Accept": f"{MANIFEST}, {INDEX}",
         },
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=100) as answer:
         return answer.read()
 
 
@@ -258,7 +258,7 @@ def test_an_index_counts_each_blob_once(folder):
                     "Content-Type": "application/vnd.oci.image.index.v1+json",
                 },
             )  # fmt: skip
-            await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=10).close())
+            await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=100).close())
             sizes = {i.tag: i.size_bytes for i in await registry.images("p")}
             assert 0 < sizes["index"] - sizes["one"] < 1500
 
@@ -353,7 +353,7 @@ def test_docker_login_asks_the_front(folder):
             encoded = b64encode(f"x-token:{password}".encode()).decode()
             request.add_header("Authorization", f"Basic {encoded}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=100) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
             with error:

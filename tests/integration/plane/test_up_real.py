@@ -81,14 +81,14 @@ def test_a_plane_that_is_killed_in_a_build_never_calls_it_a_success(
         build = plane.builds()[0]["buildId"]
         plane.process.kill()
         plane.process.wait()
-        process.communicate(timeout=60)
+        process.communicate(timeout=500)
         assert process.returncode == 1
         until(lambda: not daemons(plane))
 
     async def again():
         async with Plane(folder / "state", limits=Limits(missed_s=1.0)) as back:
             assert back.parts.history.build(build).status == "running"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while back.parts.history.build(build).status == "running":  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             return back.parts.history.build(build).status
@@ -104,7 +104,7 @@ def test_a_machine_that_is_killed_in_a_step_fails_the_build_and_the_next_one_has
         process = cli.start_slow_build(context)
         (pid,) = daemons(plane)
         os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=500)
         assert process.returncode == 1
         build = plane.builds()[0]
         assert build["status"] == "STATUS_FAILED"
@@ -120,8 +120,8 @@ def test_a_client_that_is_killed_is_noticed_by_its_silence(
     (context / "Dockerfile").write_text(SLOW)
 
     async def work():
-        # The command line reports each 5 s.
-        async with Plane(folder / "state", limits=Limits(missed_s=7.0)) as plane:
+        # The command line reports each 5 s, on a busy computer later.
+        async with Plane(folder / "state", limits=Limits(missed_s=10.0)) as plane:
             process = await asyncio.create_subprocess_exec(
                 depot_program,
                 *("build", "--progress", "plain", str(context)),
@@ -137,7 +137,7 @@ def test_a_client_that_is_killed_is_noticed_by_its_silence(
             process.kill()
             await process.wait()
             (record,) = plane.parts.history.running()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while plane.parts.history.running():  # noqa: ASYNC110 - nothing tells
                     await asyncio.sleep(0.05)
                 while plane.parts.machines.states()[0].builds:  # noqa: ASYNC110
@@ -164,7 +164,7 @@ def test_tokens_are_in_no_command_line_and_in_no_file_but_the_one_that_is_for_it
         lines = command_lines()
         assert [pid for pid, line in lines.items() if any(s in line for s in secrets)] == []
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=500)
         assert plane.rpc("depot.cli.v1.BuildService/GetBuild", buildId=build)["buildId"] == build
         holders = {
             path.relative_to(folder).name
@@ -180,7 +180,7 @@ def test_eight_clients_at_once(folder, depot_program, tmp_path, context):
     with running_plane(folder) as plane:
         cli = Cli.at(depot_program, plane, tmp_path)
         processes = [cli.start("build", str(context)) for _ in range(8)]
-        said = [process.communicate(timeout=100)[0] for process in processes]
+        said = [process.communicate(timeout=500)[0] for process in processes]
         assert [process.returncode for process in processes] == [0] * 8, said
         assert [build["status"] for build in plane.builds()] == ["STATUS_SUCCESS"] * 8
         assert len(daemons(plane)) == 1, "one project and platform is one machine"

@@ -167,7 +167,7 @@ def test_a_client_that_is_forgotten_closes_its_connections():
 
             await asyncio.to_thread(main)
             gc.collect()
-            await asyncio.wait_for(plane.until(lambda: plane.n_open == 0), 5)
+            await asyncio.wait_for(plane.until(lambda: plane.n_open == 0), 60)
 
     asyncio.run(run())
 

@@ -42,7 +42,7 @@ def test_each_architecture_has_a_machine_and_does_its_platforms():
     here = asyncio.Barrier(2)
 
     async def work(machine, platforms):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await here.wait()  # both are there at the same time
         return machine.machine, platforms
 

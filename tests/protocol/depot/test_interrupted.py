@@ -124,8 +124,11 @@ def test_interrupted_builds_are_finished_once_and_never_as_a_success():
             connect.close()
             ours = {t for t in asyncio.all_tasks() - before if "depotlab" in t.get_name()}
             await plane.until(lambda: plane.n_open == 0)
-            await asyncio.sleep(0.01)  # the last tasks of the plane's side end in the next turns
-            left = ours | (asyncio.all_tasks() - before)
+            left = ours
+            if (
+                others := asyncio.all_tasks() - before
+            ):  # those of the plane's side end in the next turns
+                left |= (await asyncio.wait(others, timeout=20))[1]
             return plane, Counter(results), left
 
     n_files = len(os.listdir("/proc/self/fd"))

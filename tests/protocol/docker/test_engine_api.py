@@ -27,7 +27,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def engine(server):
-    return DockerEngine(DockerHost(server.address, "the test"), timeout_s=5)
+    return DockerEngine(DockerHost(server.address, "the test"), timeout_s=60)
 
 
 def stream(*parts):
@@ -60,7 +60,7 @@ def test_chunks_are_sent_as_they_come_and_the_names_come_back(server, engine):
 
     def chunks():
         yield b"abc"
-        assert sent_so_far.wait(5), "the first chunk was kept back"
+        assert sent_so_far.wait(60), "the first chunk was kept back"
         yield b""
         yield b"def"
 
@@ -215,7 +215,7 @@ def test_a_socket_that_is_not_there(tmp_path):
 
 def test_an_engine_that_is_silent_is_not_waited_for(server):
     silent = threading.Event()
-    server.answers["/_ping"] = lambda handler: silent.wait(10)
+    server.answers["/_ping"] = lambda handler: silent.wait()
     engine = DockerEngine(DockerHost(server.address, "the test"), timeout_s=0.2)
     with pytest.raises(LinkError, match="timed out"):
         engine.version()
@@ -289,9 +289,9 @@ def test_a_load_that_is_given_up_ends_at_once(server, engine, reads):
 
     loading = threading.Thread(target=load)
     loading.start()
-    assert arrived.wait(10)
+    assert arrived.wait(60)
     engine.abort()
-    loading.join(10)
+    loading.join(60)
     is_stuck = loading.is_alive()
     ended.set()
     loading.join(10)
@@ -324,9 +324,9 @@ def test_a_push_that_is_given_up_ends_at_once(server, engine):
 
     pushing = threading.Thread(target=push)
     pushing.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     engine.abort()
-    pushing.join(10)
+    pushing.join(60)
     is_stuck = pushing.is_alive()
     ended.set()
     pushing.join(10)

@@ -1,7 +1,6 @@
 """The whole contract: every method is there, and none does anything for who may not ask."""
 
 import asyncio
-import time
 
 from depotlab._plane.up import rpc_app
 from depotlab._proto import depot_cli_pb2 as cli
@@ -121,11 +120,9 @@ def test_a_hundred_builds_at_once_each_get_their_own_machine_and_end():
         return made.build_id
 
     async def work(plane):
-        started = time.monotonic()
         ids = await asyncio.gather(*(one(plane, number) for number in range(100)))
         assert len(set(ids)) == 100
         assert plane.parts.history.running() == []
-        return time.monotonic() - started
 
-    assert running(work, machines=machines) < 30
+    running(work, machines=machines)
     assert len({told[1] for told in machines.of("release")}) == 100

@@ -130,17 +130,18 @@ def test_answers_are_not_held_back_on_a_connection_that_stays():
             headers = {**bearer(plane), "content-type": "application/json"}
             times = []
             with contextlib.closing(host):
-                for _ in range(10):
+                for _ in range(40):
                     started = time.perf_counter()
                     host.request(
                         "POST", "/depot.core.v1.ProjectService/ListProjects", b"{}", headers
                     )
                     host.getresponse().read()
                     times.append(time.perf_counter() - started)
-            return sorted(times)
+            return times
 
-        # Nagle's algorithm and a delayed acknowledgement make 40 ms of each.
-        assert (await asyncio.to_thread(ask))[3] < 0.03
+        # Nagle's algorithm and a delayed acknowledgement make 40 ms of each, but for the first of a connection, which
+        # Linux acknowledges at once. The computer may be busy, and then it is not busy all the time.
+        assert min((await asyncio.to_thread(ask))[20:]) < 0.03
 
     running(work)
 

@@ -94,10 +94,10 @@ def test_messages_are_told_while_the_build_runs(tmp_path):
             heard: asyncio.Queue[bytes] = asyncio.Queue()
             watch = await Watch.open(socket, "ref")
             running = asyncio.create_task(watch.run(heard.put_nowait, lambda: True))
-            assert await asyncio.wait_for(heard.get(), 5) == b"one"
+            assert await asyncio.wait_for(heard.get(), 60) == b"one"
             assert not running.done()
             daemon.hold.set()
-            await asyncio.wait_for(running, 5)
+            await asyncio.wait_for(running, 60)
 
     asyncio.run(story())
 
@@ -134,9 +134,9 @@ def test_asking_ends(tmp_path, answers, is_solving, n_asked):
 def test_one_question_has_one_answer(tmp_path):
     async def story():
         async with listening(tmp_path) as (_, socket):
-            assert await ask(socket, ECHO, b"hello", timeout_s=5) == b"hello"
+            assert await ask(socket, ECHO, b"hello", timeout_s=60) == b"hello"
             with pytest.raises(RpcFailed) as caught:
-                await ask(socket, "/x.Y/Nothing", b"", timeout_s=5)
+                await ask(socket, "/x.Y/Nothing", b"", timeout_s=60)
             assert caught.value.status is Status.UNIMPLEMENTED
 
     asyncio.run(story())

@@ -19,7 +19,7 @@ from depotlab._rpc.bridge import SocketBridge
 from depotlab._rpc.dial import dial
 from depotlab.errors import ConnectionLost, LinkError, Unreachable, UsageError
 from tests.support.links import ScriptedTransport
-from tests.support.rpc_peers import run
+from tests.support.rpc_peers import moment, run
 
 
 async def echo(request, context):
@@ -217,7 +217,7 @@ def test_a_new_connection_is_dialed_after_one_is_lost(tmp_path):
                     except RpcFailed as failure:
                         assert failure.status is Status.UNAVAILABLE  # noqa: PT017
 
-            assert await asyncio.wait_for(call_until_it_works(), 10) == b"ba"
+            assert await asyncio.wait_for(call_until_it_works(), 60) == b"ba"
             await channel.close()
 
     run(main)
@@ -262,7 +262,7 @@ def test_one_call_without_a_loop_goes_through_too(tmp_path):
 def test_who_connects_in_the_moment_of_the_end_is_let_go(tmp_path, n_turns):
     async def main():
         bridge = SocketBridge(Dialer(tmp_path / "nobody"), address="x")
-        await asyncio.sleep(0.01)  # it listens
+        await moment()  # it listens
         with socket.socket(socket.AF_UNIX) as near:
             near.connect(str(bridge.host_path))
             for _ in range(n_turns):

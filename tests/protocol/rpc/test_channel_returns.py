@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from depotlab._rpc import Channel, Endpoint
+from depotlab._rpc import Channel, Endpoint, RpcFailed
 from depotlab._rpc.dial import dial
 from depotlab._rpc.transport import Transport
 from depotlab.errors import Unreachable
@@ -36,6 +36,17 @@ async def daemon(host_path: Path) -> AsyncIterator[None]:
         await server.stop(None)
 
 
+async def notices_the_end(channel: Channel) -> None:
+    """Call until a call fails: grpcio takes a connection for ready until it has read its end."""
+
+    async def call() -> None:
+        while True:
+            await channel.unary(METHOD, b"hello")
+
+    with pytest.raises(RpcFailed):
+        await call()
+
+
 @pytest.mark.parametrize("is_dialled", [False, True], ids=["socket", "dialer"])
 def test_a_daemon_that_is_back_is_reached_at_once(tmp_path: Path, is_dialled: bool) -> None:
     host_path = tmp_path / "s"
@@ -56,6 +67,7 @@ def test_a_daemon_that_is_back_is_reached_at_once(tmp_path: Path, is_dialled: bo
                     await channel.ready()
                     assert await channel.unary(METHOD, b"hello") == b"hello"
                 host_path.unlink(missing_ok=True)
+                await notices_the_end(channel)
         finally:
             await channel.close()
 

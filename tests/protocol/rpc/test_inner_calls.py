@@ -425,16 +425,16 @@ def test_a_deadline_cancels_the_handler_and_is_reported():
 
     async def slow(call):
         try:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         finally:
             ended.append("cancelled")
 
     async def main():
         async with served({"/t.S/Slow": slow}) as s:
             started_s = time.monotonic()
-            answer = await s.client.call("/t.S/Slow", b"", metadata=[("grpc-timeout", "50m")])
+            answer = await s.client.call("/t.S/Slow", b"", metadata=[("grpc-timeout", "500m")])
             assert answer.status == Status.DEADLINE_EXCEEDED
-            assert 0.04 < time.monotonic() - started_s < 5
+            assert time.monotonic() - started_s > 0.4
 
     run(main)
     assert ended == ["cancelled"]
@@ -457,9 +457,10 @@ def test_a_timeout_of_the_handlers_own_is_not_the_deadline():
 @pytest.mark.parametrize("wait", ["receive", "receive_many", "drain", "sleep"])
 def test_a_reset_cancels_the_handler_wherever_it_waits(wait):
     ended = []
-    finished = asyncio.Event()
+    begun, finished = asyncio.Event(), asyncio.Event()
 
     async def handler(call):
+        begun.set()
         try:
             if wait == "sleep":
                 await asyncio.sleep(30)
@@ -481,7 +482,7 @@ def test_a_reset_cancels_the_handler_wherever_it_waits(wait):
             s.client.gives_credit = False
             stream_id = s.client.open("/t.S/Handler")
             await s.client.flush()
-            await asyncio.sleep(0.02)
+            await begun.wait()  # and by now it waits itself
             s.client.h2.reset_stream(stream_id, error_code=h2.errors.ErrorCodes.CANCEL)
             await s.client.flush()
             await finished.wait()
@@ -503,16 +504,18 @@ def test_a_task_that_the_handler_left_waiting_learns_that_the_call_has_ended():
         call.queue(bytes(2 * HIGH_WATER_BYTES))
         loose.extend(asyncio.create_task(side(wait)) for wait in (call.receive, call.drain))
         await asyncio.sleep(0)
+        both_wait.set()
         await asyncio.Event().wait()
 
     loose = []
+    both_wait = asyncio.Event()
 
     async def main():
         async with served({"/t.S/Handler": handler}) as s:
             s.client.gives_credit = False
             s.client.open("/t.S/Handler")
             await s.client.flush()
-            await asyncio.sleep(0.02)
+            await both_wait.wait()
         await asyncio.gather(*loose)
 
     run(main)
@@ -577,8 +580,10 @@ def opening(path="/t.S/Forever"):
     return client.h2.data_to_send()
 
 
-def watching(ended):
+def watching(ended, begun=None):
     async def handler(call):
+        if begun is not None:
+            begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -595,10 +600,10 @@ def test_serve_returns_when_the_peer_closes_and_every_handler_has_cleaned_up():
     ended.clear()
 
     async def main():
-        link = MemoryLink()
-        serving = asyncio.create_task(InnerServer(watching(ended)).serve(link))
+        link, begun = MemoryLink(), asyncio.Event()
+        serving = asyncio.create_task(InnerServer(watching(ended, begun)).serve(link))
         await link.to_server.put(opening())
-        await asyncio.sleep(0.01)
+        await begun.wait()
         await link.to_server.put(None)
         await serving
 
@@ -610,10 +615,10 @@ def test_serve_can_be_cancelled():
     ended = []
 
     async def main():
-        link = MemoryLink()
-        serving = asyncio.create_task(InnerServer(watching(ended)).serve(link))
+        link, begun = MemoryLink(), asyncio.Event()
+        serving = asyncio.create_task(InnerServer(watching(ended, begun)).serve(link))
         await link.to_server.put(opening())
-        await asyncio.sleep(0.01)
+        await begun.wait()
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
@@ -687,10 +692,8 @@ def test_a_peer_that_breaks_rules_and_reads_nothing_does_not_hold_serve():
             await asyncio.Event().wait()
 
     async def main():
-        started_s = time.monotonic()
         with pytest.raises(ProtocolError):
             await InnerServer(HANDLERS).serve(Stuck([b"GET / HTTP/1.1\r\n"]))
-        assert time.monotonic() - started_s < 5
 
     run(main)
 

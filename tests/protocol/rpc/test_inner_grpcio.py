@@ -1,7 +1,6 @@
 """The same server with grpcio as the client, over a unix socket: another implementation's opinion."""
 
 import asyncio
-import time
 import zlib
 
 import grpc
@@ -182,17 +181,15 @@ def test_a_deadline_ends_the_call_and_the_handler(tmp_path):
 
     async def slow(call):
         try:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         finally:
             ended.set()
 
     async def main(channel):
-        started_s = time.monotonic()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary("/t.S/Slow")(b"", timeout=0.1)
+            await channel.unary_unary("/t.S/Slow")(b"", timeout=0.5)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         await ended.wait()
-        assert time.monotonic() - started_s < 5
 
     with_channel(tmp_path, main, {"/t.S/Slow": slow})
 
@@ -270,17 +267,13 @@ def test_health_is_answered_while_bulk_data_flows_both_ways(tmp_path):
 
         tasks = [asyncio.create_task(t) for t in (write(), read(up), read(down))]
         await asyncio.sleep(0.2)
-        slowest_s = 0.0
         for _ in range(20):
-            started_s = time.monotonic()
-            await channel.unary_unary(HEALTH_CHECK)(b"", timeout=10)
-            slowest_s = max(slowest_s, time.monotonic() - started_s)
+            await channel.unary_unary(HEALTH_CHECK)(b"", timeout=10)  # the daemon's patience
         up.cancel()
         down.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert slowest_s < 3
 
     with_channel(tmp_path, main)
 
@@ -310,7 +303,7 @@ def test_a_handler_that_does_not_read_stops_grpcio(tmp_path):
         writing = asyncio.create_task(write())
         await asyncio.sleep(1.0)
         assert n_written <= 16 + 8, "one window, and what grpcio itself buffers"
-        assert await channel.unary_unary(HEALTH_CHECK)(b"", timeout=5) == b"\x08\x01"
+        assert await channel.unary_unary(HEALTH_CHECK)(b"", timeout=20) == b"\x08\x01"
         call.cancel()
         await asyncio.gather(writing, return_exceptions=True)
 

@@ -20,7 +20,7 @@ from depotlab._rpc.inner import (
 )
 from depotlab._rpc.sending import BATCH_BYTES
 from depotlab._rpc.streams import Limits
-from tests.support.rpc_peers import H2Client, MemoryLink, message, run, served
+from tests.support.rpc_peers import H2Client, MemoryLink, message, moment, run, served
 
 KIB, MIB = 1 << 10, 1 << 20
 WINDOW = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
@@ -34,7 +34,7 @@ async def settled(value):
     """Wait until a number stops growing, and return it."""
     last = value()
     while True:
-        await asyncio.sleep(0.1)
+        await moment(0.1)
         if value() == last:
             return last
         last = value()
@@ -308,12 +308,16 @@ def test_a_flood_of_resets_starts_no_pile_of_tasks():
 
 def test_calls_beyond_the_handlers_that_still_clean_up_are_refused():
     cleaning = asyncio.Event()
+    began = asyncio.Semaphore(0)
+    ended = asyncio.Semaphore(0)
 
     async def stubborn(call):
+        began.release()
         try:
             await asyncio.Event().wait()
         finally:
             await cleaning.wait()
+            ended.release()
 
     async def main():
         handlers = {"/t.S/Stubborn": stubborn, "/t.S/Upper": unary(upper)}
@@ -321,13 +325,14 @@ def test_calls_beyond_the_handlers_that_still_clean_up_are_refused():
             for _ in range(5):
                 stream_id = s.client.open("/t.S/Stubborn")
                 await s.client.flush()
-                await asyncio.sleep(0.01)
+                await began.acquire()
                 s.client.h2.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
                 await s.client.flush()
             answer = await s.client.call("/t.S/Upper", b"a")
             assert answer.reset == h2.errors.ErrorCodes.REFUSED_STREAM
             cleaning.set()
-            await asyncio.sleep(0.01)
+            for _ in range(5):
+                await ended.acquire()
             assert (await s.client.call("/t.S/Upper", b"a")).status == Status.OK
 
     run(main)

@@ -18,7 +18,7 @@ from depotlab._rpc import Endpoint
 from depotlab._rpc.spare import Spare
 from depotlab._rpc.transport import Transport
 from depotlab.errors import ConnectionLost, Unreachable
-from tests.support.rpc_peers import run
+from tests.support.rpc_peers import moment, run
 from tests.support.secure_peers import listening
 
 METHOD = "/t/Session"
@@ -161,7 +161,7 @@ def test_a_peer_that_leaves_while_nobody_calls_costs_no_call(tmp_path, how):
                 peer.say("close_connection")
             else:
                 peer.current[1].write(b"no HTTP/2 at all, of nobody")
-            await asyncio.sleep(0.05)
+            await moment()
             await talk(spare)
             assert [len(streams) for streams in peer.streams] == [1, 1]
 
@@ -174,7 +174,7 @@ def test_a_call_that_was_cut_in_the_middle_takes_its_connection_with_it(tmp_path
             peer.reads = False
             call = await spare.open(METHOD, [])
             writing = asyncio.create_task(call.write([bytes(1 << 20)]))
-            await asyncio.sleep(0.05)
+            await moment()
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
             await call.close()
@@ -269,7 +269,7 @@ def test_a_failure_from_before_is_tried_again_when_a_connection_is_needed(tmp_pa
         async with dialled(tmp_path / "s") as (dialers, spare):
             dialers.failures = [Unreachable("then", address="test://x")]
             spare.fill()
-            await asyncio.sleep(0.01)
+            await moment()
             await talk(spare)
             assert dialers.n_dialled == 2
 
@@ -283,7 +283,7 @@ def test_a_failure_while_a_call_waits_is_the_calls_own(tmp_path):
             dialers.failures = [Unreachable("now", address="test://x")]
             spare.fill()
             opening = asyncio.create_task(spare.open(METHOD, []))
-            await asyncio.sleep(0.01)
+            await moment()
             dialers.goes_on.set()
             with pytest.raises(Unreachable, match="now"):
                 await opening

@@ -30,7 +30,7 @@ MULTI = {"buildkit-exporter-multi-platform": ["1"]}
 
 async def until(ready: Callable[[], bool]) -> None:
     """Wait for what a thread does."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not ready():  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(0.001)
 

@@ -220,9 +220,10 @@ def test_others_have_their_turn_while_a_tree_is_sent() -> None:
 
         async def other() -> None:
             while not done.is_set():
-                began_s = time.monotonic()
+                # Of the processor: a computer that is busy with other things does not count.
+                began_s = time.thread_time()
                 await asyncio.sleep(0)
-                waits_s.append(time.monotonic() - began_s)
+                waits_s.append(time.thread_time() - began_s)
 
         watching = asyncio.create_task(other())
         call = MemoryCall(metadata(), high_water_bytes=1 << 30)

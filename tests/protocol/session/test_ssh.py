@@ -454,6 +454,6 @@ def test_a_cancelled_call_lets_go_of_the_agent() -> None:
                     await talking
 
             run(main())
-            assert closed.wait(10)
+            assert closed.wait(60)
             thread.join()
     assert service.problems == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -229,17 +228,14 @@ def test_a_source_that_blocks_holds_up_nobody_else() -> None:
     def slow() -> Iterator[bytes]:
         assert threading.current_thread().daemon, "it would hold up the end of the program"
         yield b"first"
-        gate.wait(30)
+        assert gate.wait(60), "others waited for it"
         yield b"last"
 
     async def main() -> None:
         service = Service(**{f"slow{n}": slow for n in range(40)}, ctx=lambda: iter([b"quick"]))
         waiting = [asyncio.create_task(pull(service, f"/slow{n}")) for n in range(40)]
-        await asyncio.sleep(0.05)
-        began_s = time.monotonic()
         assert (await pull(service))[0] == [b"quick"]
         assert await asyncio.to_thread(lambda: "free") == "free"
-        assert time.monotonic() - began_s < 5
         gate.set()
         for messages, fault, _ in await asyncio.gather(*waiting):
             assert (b"".join(messages), fault) == (b"firstlast", None)
@@ -309,7 +305,7 @@ def test_a_source_that_hangs_does_not_hold_up_the_end_of_a_call() -> None:
     def source() -> Iterator[bytes]:
         try:
             began.set()
-            gate.wait(30)
+            gate.wait()
             yield b"too late"
         finally:
             closed.set()
@@ -317,14 +313,11 @@ def test_a_source_that_hangs_does_not_hold_up_the_end_of_a_call() -> None:
     async def main() -> None:
         service = Service(ctx=source)
         serving = asyncio.create_task(pull(service))
-        await asyncio.to_thread(began.wait, 10)
+        await asyncio.to_thread(began.wait, 60)
         serving.cancel()
-        await asyncio.wait({serving}, timeout=5)
-        assert serving.done()
+        await asyncio.wait({serving})
 
-    began_s = time.monotonic()
     run(main())
-    assert time.monotonic() - began_s < 5
     # The loop is closed; the thread has to notice that nobody waits for it.
     gate.set()
     assert closed.wait(10)
