@@ -10,7 +10,8 @@ WORKERS := $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 # first, so that no process waits for another at the end.
 ENGINES := --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-# Where compiled modules may not be kept, each of the hundreds of programs that tests start compiles ours anew.
+# Where compiled modules may not be kept, each of the hundreds of programs that tests start compiles ours anew. Those of
+# other packages are kept when they are first used: most of them never are.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the Python packages into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	@touch $@
 
 setup: $(STAMP) ## Make the virtual environment

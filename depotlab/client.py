@@ -858,7 +858,7 @@ def build_all(
     progress: ProgressMode = "auto",
     **shared: Any,
 ) -> AllBuilt:
-    """Build many targets, some at a time, and show them as one: a step for each.
+    """Build many targets, some at a time, and show them as one: a step for each, with all that its own steps print.
 
     Args:
         targets: By name: a target, or the arguments of `Client.build` for it, with `target` among them.

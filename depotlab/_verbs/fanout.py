@@ -14,6 +14,7 @@ from depotlab._portal import portal
 from depotlab._values import Tabular, table_html
 from depotlab._verbs.builder import Answer
 from depotlab._verbs.open import AnyBuilder
+from depotlab._verbs.relay import OutputRelay
 from depotlab._verbs.request import BuildRequest, Target, prepare
 from depotlab._verbs.result import BuildResult
 from depotlab.errors import BuildsFailed, StepFailed, UsageError
@@ -263,15 +264,17 @@ async def _run(
     async def one(name: str, request: BuildRequest) -> None:
         async with gate:
             began_ns, own = time.time_ns(), builder.new_fold()
+            relay = own.on_output = OutputRelay(fold, name)
             fold.feed([_step(name, began_ns)])
             try:
-                answer: Answer = await builder.build(request, own)
+                with relay:
+                    answer: Answer = await builder.build(request, own)
             except asyncio.CancelledError:
                 fold.feed([_step(name, began_ns, time.time_ns(), error="cancelled")])
                 raise
             except Exception as error:
                 outcome.errors[name] = error
-                if lines := _last_lines(error):
+                if not relay.has_written and (lines := _last_lines(error)):
                     text = "".join(f"{line}\n" for line in lines).encode()
                     fold.feed([LogWritten(name, time.time_ns(), _STDERR, text)])
                 fold.feed([_step(name, began_ns, time.time_ns(), error=_first_line(error))])

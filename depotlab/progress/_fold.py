@@ -21,7 +21,7 @@ So an event that is fed twice changes nothing, in any order; only logs have no i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from depotlab._values import Value
@@ -172,6 +172,9 @@ class Fold(Value):
     Args:
         logs: Where output is kept; a new store by default. `close()` closes it.
 
+    Attributes:
+        on_output: Called with the output among the events that were fed, on the thread that feeds; usually `None`.
+
     Example:
         >>> build = Fold()
         >>> build.feed([VertexUpdated("sha256:1", "compile", started_ns=5)])
@@ -182,6 +185,7 @@ class Fold(Value):
     def __init__(self, *, logs: LogStore | None = None) -> None:
         self.logs = logs if logs is not None else LogStore()
         self.version = 0
+        self.on_output: Callable[[list[LogWritten]], None] | None = None
         self._lock = self.logs.lock
         self._vertices: dict[str, _Vertex] = {}
         self._slots: dict[str, _Slot] = {}
@@ -205,6 +209,9 @@ class Fold(Value):
 
     def feed(self, events: Iterable[Event]) -> None:
         """Take in events in the order they came. Never raises for what a daemon may send."""
+        if self.on_output is not None:
+            events = list(events)
+            self.on_output([event for event in events if type(event) is LogWritten])
         with self._lock:
             for event in events:
                 if type(event) is LogWritten:  # nine of ten events of a chatty build

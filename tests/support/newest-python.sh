@@ -21,7 +21,7 @@ install)
     if [ ! -e "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
         echo "Installing the Python packages into $venv ..."
         "$newest" -m venv "$venv"
-        "$venv/bin/python" -m pip install --quiet --editable '.[all]' pytest pytest-timeout pytest-xdist hypothesis h2 ipykernel pandas pyarrow
+        "$venv/bin/python" -m pip install --quiet --no-compile --editable '.[all]' pytest pytest-timeout pytest-xdist hypothesis h2 ipykernel pandas pyarrow
         touch "$venv/.installed"
     fi
     ;;

@@ -37,7 +37,10 @@ _SECRET_BYTES = 24
 _TOKEN = re.compile(
     rf"depotlab_service_(?P<id>[0-9a-f]{{{2 * _ID_BYTES}}})_[0-9a-f]{{{2 * _SECRET_BYTES}}}"
 )
-_HOW = "send the header `Authorization: Bearer TOKEN`; service.tokens.create(...) makes a token"
+_HOW = (
+    "send the header `Authorization: Bearer TOKEN`; "
+    "`service.tokens.create(...)` or `depotlab serve token create` makes a token"
+)
 
 
 @dataclass(frozen=True, slots=True)

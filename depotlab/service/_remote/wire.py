@@ -347,7 +347,7 @@ def check_token(token: str) -> str:
     if not isinstance(token, str) or not token:
         raise UsageError(
             "There is no token for the build service.",
-            hint="give token=, or set DEPOTLAB_SERVICE_TOKEN; `service.tokens.create(...)` makes one",
+            hint="give token=, or set DEPOTLAB_SERVICE_TOKEN; `depotlab serve token create` makes one there",
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(

@@ -259,7 +259,7 @@ def _ready(server: AwaitingServer, config: Config, options: argparse.Namespace) 
     given = (("--config", options.config), ("--state", options.state))
     places = "".join(f" {flag} {shlex.quote(str(path.absolute()))}" for flag, path in given if path)
     _tell(f"  TOKEN=$(depotlab serve token create --project demo{places}); PROJECT=demo")
-    _tell("  cd \"$(mktemp -d)\"; printf 'FROM scratch\\nCOPY Dockerfile /\\n' > Dockerfile")
+    _tell("  cd \"$(mktemp -d)\"; printf 'FROM busybox\\nRUN echo hello\\n' > Dockerfile")
     trust = f"--cacert {shlex.quote(str(server.ca))}" if server.ca is not None else ""
     for line in curl_lines(server.url, trust=trust):
         _tell(f"  {line}")

@@ -1,6 +1,7 @@
 """Many builds as one: what is refused, and what a failure says to whom reads nothing but its text."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -8,9 +9,11 @@ import depotlab as dl
 from depotlab import aio, llb
 from depotlab._rpc import Endpoint
 from depotlab._verbs import build_all_async
-from depotlab._verbs.builder import Builder
+from depotlab._verbs.builder import Answer, Builder
 from depotlab._verbs.open import Opened
+from depotlab._verbs.relay import OutputRelay
 from depotlab.errors import BuildsFailed, DockerfileError, StepFailed, UsageError
+from depotlab.progress import Fold, LogWritten
 
 STATE = llb.scratch().mkfile("/a", "b")
 
@@ -86,6 +89,54 @@ def test_the_error_and_the_log_have_what_a_failed_step_wrote_last(capsys):
     assert "line 0" in printed
     assert "line 19" in printed
     assert "✖ 2 of 2 builds failed" in printed
+
+
+class Writing(Builder):
+    """Succeeds, or fails as it is told to, after its steps wrote these chunks."""
+
+    def __init__(self, chunks, error=None):
+        super().__init__(Endpoint("unix:///nowhere.sock"), {})
+        self.chunks, self.error = chunks, error
+
+    async def build(self, request, fold):
+        fold.feed([LogWritten(step, 5, 1, data) for step, data in self.chunks])
+        if self.error is not None:
+            raise self.error
+        return Answer(ref="r", response={}, definition=None)
+
+
+def test_what_steps_write_is_in_the_overview_line_by_line(capsys):
+    chunks = [("x", b"he"), ("y", b"other\n"), ("x", b"llo\nand"), ("y", b"no end")]
+    options = {"at_once": 1, "keep_going": True, "progress": "plain", "shared": {}}
+    built = asyncio.run(build_all_async(Writing(chunks), {"a": STATE}, **options))
+    lines = [line.text for line in built.snapshot.logs.lines("a")]
+    assert lines == ["other", "hello", "and", "no end"]
+    assert "hello" in "".join(capsys.readouterr())
+
+
+def test_a_line_that_never_ends_is_handed_on_in_pieces():
+    overview = Fold()
+    with OutputRelay(overview, "a") as relay:
+        for _ in range(5):
+            relay([LogWritten("x", 1, 1, b"." * 20_000)])
+        assert relay.has_written, "the log would show nothing"
+
+
+def test_what_a_failed_step_wrote_is_there_once(capsys):
+    error = StepFailed("The step 'test' failed.", step="test", exit_code=1, log_tail=("only once",))
+    with pytest.raises(BuildsFailed):
+        asyncio.run(
+            build_all_async(
+                Writing([("x", b"only once\n")], error),
+                {"a": STATE},
+                at_once=1,
+                keep_going=True,
+                progress="plain",
+                shared={},
+            )
+        )
+    printed = "".join(capsys.readouterr())
+    assert len([line for line in printed.splitlines() if re.match("#1 .*only once$", line)]) == 1
 
 
 def test_the_first_line_for_machines_says_what_is_built(capsys):
