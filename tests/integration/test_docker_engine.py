@@ -331,11 +331,14 @@ def test_a_load_ends_with_the_build_that_is_cancelled(engine, tmp_path):
     with fake_docker(tmp_path / "s") as silent, dl.connect(engine.address) as client:
         silent.answers["/images/load"] = answer
         build = client.submit(llb.image("busybox"), load=silent.address, progress="quiet")
-        assert read.wait(30)
+        assert read.wait(120)
         build.cancel()
         with pytest.raises(BuildCanceled):
             build.result(timeout_s=30)
-        left = [t.name for t in threading.enumerate() if t.name == "depotlab load"]
+        loading = [t for t in threading.enumerate() if t.name == "depotlab load"]
+        for thread in loading:  # the last that it does is to say that it has ended
+            thread.join(timeout=60)
+        left = [thread for thread in loading if thread.is_alive()]
         ended.set()
         assert left == []
 

@@ -84,8 +84,9 @@ def test_what_it_prints_builds_something(service_plane: PlaneLease, tmp_path: Pa
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        build = json.loads(done.stdout)
-        assert (build["state"], build["project"]) == ("succeeded", "demo")
+        log, _, answer = done.stdout.partition("\n")
+        build = json.loads(answer)
+        assert (log, build["state"], build["project"]) == ("hello", "succeeded", "demo")
         found.process.send_signal(signal.SIGTERM)
         assert found.process.wait() == 0
     kept = (tmp_path / "state" / "port").read_text()

@@ -350,11 +350,14 @@ def test_a_cancelled_pull_does_not_wait_for_the_engine_that_it_loads_into(tmp_pa
                 options = {"url": plane.url, "token": TOKEN, "progress": "quiet"}
                 work = aio.pull("b1", load=engine.address, platform="linux/amd64", **options)
                 task = asyncio.create_task(work)
-                assert await asyncio.to_thread(read.wait, 10)
+                assert await asyncio.to_thread(read.wait, 60)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                left = [t.name for t in threading.enumerate() if "pull" in t.name]
+                pulling = [t for t in threading.enumerate() if "pull" in t.name]
+                for thread in pulling:  # the last that it does is to say that it has ended
+                    await asyncio.to_thread(thread.join, 60)
+                left = [thread for thread in pulling if thread.is_alive()]
                 ended.set()
                 assert left == []
 
