@@ -14,6 +14,7 @@ import sys
 
 import depotlab as dl
 from depotlab import llb
+from depotlab.errors import ConnectionLost
 
 __all__ = ["MARK", "work"]
 
@@ -40,15 +41,20 @@ def main(mode: str, seed: int, n_builds: int) -> None:
             return
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         for number in range(n_builds):
+            made = None
             try:
                 signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.002, 0.6))
-                made = client.build(
-                    work(f"typed-{seed}-{number}", slow=number % 2 == 0), progress="quiet"
-                )
+                try:
+                    made = client.build(
+                        work(f"typed-{seed}-{number}", slow=number % 2 == 0), progress="quiet"
+                    )
+                except ConnectionLost as error:  # how it ended, the plane knows
+                    print(error, file=sys.stderr)
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 continue
-            print(made.depot.build_id, flush=True)
+            if made is not None:
+                print(made.depot.build_id, flush=True)
 
 
 if __name__ == "__main__":
