@@ -245,7 +245,7 @@ class State:
         more = str(rows[page_size - 1]["number"]) if len(rows) > page_size else ""
         return BuildInfos(map(info_of, rows[:page_size]), more)
 
-    def projects(self, names: Collection[str] | None = None) -> ProjectInfos:
+    def projects(self, names: Collection[str] | None) -> ProjectInfos:
         """Return the projects that have builds, or are known at Depot; of these names only, if some are given."""
         only = "" if names is None else f"AND project IN ({', '.join('?' * len(names))})"
         asked = names or ()

@@ -261,11 +261,9 @@ class Core(Opened):
         self._is_draining = self._builds.is_draining = True
         return await self._builds.all_ended(timeout_s)
 
-    @tells_disk_errors
     async def projects(self) -> ProjectInfos:
         """Return the customers' projects, by name."""
-        self.need_open()
-        return self._state.projects()
+        return await self.projects_of(None)
 
     @tells_disk_errors
     async def projects_of(self, names: Collection[str] | None) -> ProjectInfos:
