@@ -40,6 +40,7 @@ def main(mode: str, seed: int, n_builds: int) -> None:
                 print(build.result().depot.build_id, flush=True)
             return
         signal.signal(signal.SIGALRM, signal.default_int_handler)
+        n_lost = 0
         for number in range(n_builds):
             made = None
             try:
@@ -48,7 +49,10 @@ def main(mode: str, seed: int, n_builds: int) -> None:
                     made = client.build(
                         work(f"typed-{seed}-{number}", slow=number % 2 == 0), progress="quiet"
                     )
-                except ConnectionLost as error:  # how it ended, the plane knows
+                except ConnectionLost as error:  # one may be; how it ended, the plane knows
+                    n_lost += 1
+                    if n_lost > 1:
+                        raise
                     print(error, file=sys.stderr)
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
